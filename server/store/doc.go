@@ -1,0 +1,42 @@
+// Package store keeps what one node knows in one sealed file. It is the only user of bbolt.
+//
+// # What it is for
+//
+// A file holds two kinds of parts. A [Series] is a log: values numbered 1, 2, 3 … in the order they were
+// written, without holes. A table maps a key to a value; tables are small (positions, cursors, settings), because
+// their keys are random and random keys are dear to commit. What the values mean is no business of this package:
+// it knows nothing of records, streams or members.
+//
+// [Create] makes a file, [Open] opens it, [Store.Update] changes it and [Store.View] reads it. There is one writer:
+// when Update returns nil, all its changes are on disk, together; when it returns an error, none of them is there.
+//
+// # The invariant
+//
+// What is read is what was last written, or an error. bbolt itself has no checksums (of 87 flipped bits that
+// mattered it returned 82 as changed data), so
+//
+//   - each value is sealed with AES-256-GCM and bound to its part and its key: it cannot be altered, swapped with
+//     another, or read without the key, and it carries the id of the key that sealed it;
+//   - each part has a sealed summary (how many values, and the sum of their authentication tags), and the file has
+//     a sealed number of its last transaction: so a value that vanishes, or an older one that comes back, is damage;
+//   - Open walks all pages of the file before it trusts bbolt with them, and compares parts and summaries. It costs
+//     about as much as bbolt's own scan for free pages, and bbolt would end the process on a damaged page.
+//
+// Damage that comes while the file is open is noticed when a value is read, when [Store.Verify] runs, or at the
+// next Open. Until then two things may go unnoticed: a table may miss a key, and a page pointer may lead to an older
+// page of the same part. Damage is a [*DamageError] that names the place, and never data.
+//
+// Keys of tables are stored as HMACs, so no key can be read or guessed in the file. Names of series and tables stand
+// in the file as they are, so they must not hold anything personal.
+//
+// # What it does not do
+//
+// It does not notice that the whole file was replaced by an older copy of itself: the marker of a clean stop
+// ([WriteMarker], [TakeMarker]) is for that, and lies outside the file and its backups. It does not shrink the file,
+// and a replaced or deleted value stays in a free page, sealed, until that page is written again. It does not batch
+// callers, cache values, or start goroutines. It does not rewrite values when the key changes: the older keys stay
+// in the [Keyring] as long as values need them.
+//
+// Nothing may be sent over a network inside View or Update: a view that stays open keeps old pages from being
+// used again, and the file grows ([Store.SlowViews] counts such views).
+package store

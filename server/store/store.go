@@ -1,0 +1,342 @@
+package store
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	// Schema is the version of the file's layout. A file with a higher one is refused.
+	Schema = 1
+
+	// MaxView is how long a View may last. Longer ones are counted by SlowViews.
+	MaxView = 50 * time.Millisecond
+
+	// MinMaxBytes is the least limit: bbolt grows a file by 16 MiB at a time.
+	MinMaxBytes = 32 << 20
+
+	defaultMap     = 1 << 30
+	defaultTimeout = time.Second
+	noncesAtOnce   = 256
+)
+
+// Options says how to open or create a file. The zero value of an optional field means its default.
+type Options struct {
+	Path        string
+	Keys        Keyring
+	Now         func() time.Time // optional: without it SlowViews stays 0
+	Rand        io.Reader        // for nonces, hence unpredictable and never repeating; needed unless ReadOnly
+	MaxBytes    int64            // limit of the file's size; 0 for none, else at least MinMaxBytes; hit up to 16 MiB early
+	InitialMmap int64            // address space mapped from the start, default 1 GiB; growing beyond it waits for all views
+	OpenTimeout time.Duration    // how long to wait for another process to let go, default 1 s
+	ReadOnly    bool             // refuse Update; several processes may read, none may write
+}
+
+func (o Options) check() error {
+	if o.Rand == nil && !o.ReadOnly {
+		return errors.New("no source of randomness given")
+	}
+	if o.MaxBytes != 0 && o.MaxBytes < MinMaxBytes {
+		return fmt.Errorf("limit of %d bytes is below the least, %d", o.MaxBytes, MinMaxBytes)
+	}
+	return nil
+}
+
+// Store is an open file. Its methods may be called from several goroutines at once.
+type Store struct {
+	db       *bolt.DB
+	file     *os.File // the one that bbolt has locked; closed by bbolt
+	readOnly bool
+	now      func() time.Time
+	seals    *sealer
+	meta     // as it was at Open, never written afterwards
+
+	writing sync.Mutex // held by the one writer; guards the next three
+	closed  bool
+	nonces  *bufio.Reader
+	arena   arena
+
+	fatal     atomic.Pointer[FatalError]
+	slowViews atomic.Uint64
+}
+
+// Open opens a file that Create made, and checks it from end to end except for the values themselves: see the
+// package comment. Errors: ErrMissing, ErrNotAStore, ErrLocked (at the latest after OpenTimeout), ErrNewerSchema,
+// ErrWrongKey, *DamageError.
+func Open(opts Options) (*Store, error) {
+	s, err := open(opts)
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", opts.Path, err)
+	}
+	return s, nil
+}
+
+func open(opts Options) (*Store, error) {
+	err := opts.check()
+	if err != nil {
+		return nil, err
+	}
+	seals, err := newSealer(opts.Keys)
+	if err != nil {
+		return nil, err
+	}
+	// bbolt crashes on damaged pages when it opens for writing, so the file is inspected under the lock of a
+	// reader first. Should another process write between the two, it will have kept to the same rules.
+	inspected := newStore(opts, seals)
+	err = inspected.openFile(opts, true)
+	if err != nil {
+		return nil, err
+	}
+	inspected.meta, err = inspected.inspect()
+	if err == nil && opts.ReadOnly {
+		return inspected, nil
+	}
+	err = errors.Join(err, inspected.db.Close())
+	if err != nil {
+		return nil, err
+	}
+	s := newStore(opts, seals)
+	err = s.openFile(opts, false)
+	if err != nil {
+		return nil, err
+	}
+	s.meta = inspected.meta
+	if s.outdated {
+		err = s.reseal()
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func newStore(opts Options, seals *sealer) *Store {
+	s := &Store{now: opts.Now, seals: seals}
+	if opts.Rand != nil {
+		s.nonces = bufio.NewReaderSize(opts.Rand, noncesAtOnce*nonceSize)
+	}
+	return s
+}
+
+func (s *Store) openFile(opts Options, readOnly bool) error {
+	info, err := os.Stat(opts.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrMissing
+	}
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() || info.Size() == 0 {
+		return ErrNotAStore // bbolt would make an empty file into one of its own
+	}
+	s.db, err = bolt.Open(opts.Path, 0o600, s.boltOptions(opts, readOnly))
+	s.readOnly = readOnly
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return ErrLocked
+	}
+	if errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrVersionMismatch) || errors.Is(err, bolterrors.ErrChecksum) {
+		return fmt.Errorf("%w: %w", ErrNotAStore, err)
+	}
+	return err
+}
+
+func (s *Store) boltOptions(opts Options, readOnly bool) *bolt.Options {
+	timeout := opts.OpenTimeout
+	if timeout == 0 {
+		timeout = defaultTimeout
+	}
+	options := &bolt.Options{
+		Timeout:      timeout,
+		ReadOnly:     readOnly,
+		FreelistType: bolt.FreelistMapType,
+		// The list of free pages is not written but found again at Open: one open view would make each commit sort
+		// and write a growing list, and a flipped bit in a written list would have live pages overwritten.
+		NoFreelistSync: true,
+		NoStatistics:   true,
+		OpenFile: func(path string, flag int, mode os.FileMode) (*os.File, error) {
+			file, err := os.OpenFile(path, flag&^os.O_CREATE, mode)
+			s.file = file
+			return file, err
+		},
+	}
+	if readOnly {
+		return options
+	}
+	options.MaxSize = int(opts.MaxBytes)
+	options.InitialMmapSize = defaultMap
+	if opts.InitialMmap > 0 {
+		options.InitialMmapSize = int(opts.InitialMmap)
+	}
+	return options
+}
+
+// Identity returns the bytes given to Create.
+func (s *Store) Identity() []byte { return slices.Clone(s.identity) }
+
+// Derive returns 32 bytes of key for another purpose of the node, always the same for a file and a label. They are
+// lost with the file and do not depend on the keyring: what must outlive the file is not derived here.
+func (s *Store) Derive(label string) []byte {
+	key, err := derive(s.root[4:], "entente store for "+label, KeySize)
+	if err != nil {
+		panic(err) // HKDF refuses only sizes, and this one is constant
+	}
+	return key
+}
+
+// Size is the size of the file in bytes, or 0 once the store is closed.
+func (s *Store) Size() int64 {
+	info, err := s.file.Stat()
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// SlowViews is the number of views so far that lasted longer than MaxView.
+func (s *Store) SlowViews() uint64 { return s.slowViews.Load() }
+
+// Close waits for the writer and for all views, and lets go of the file. Closing again does nothing.
+func (s *Store) Close() error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	err := s.db.Close()
+	if err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
+}
+
+// View runs fn on a snapshot of the file. It never waits for the writer, but must be short (MaxView): nothing is
+// sent and nobody is waited for inside fn. The View is fn's alone and ends with it.
+func (s *Store) View(fn func(v *View) error) error {
+	fatal := s.fatal.Load()
+	if fatal != nil {
+		return fmt.Errorf("read store: %w", fatal)
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // see rescue
+	raw, err := s.db.Begin(false)
+	if err != nil {
+		return fmt.Errorf("read store: %w", asClosed(err))
+	}
+	defer s.countSlow()()
+	v := newView(s, raw)
+	defer v.end()
+	err = fn(v)
+	if err != nil {
+		return err
+	}
+	return v.broken
+}
+
+func (s *Store) countSlow() func() {
+	if s.now == nil {
+		return func() {}
+	}
+	start := s.now()
+	return func() {
+		if s.now().Sub(start) > MaxView {
+			s.slowViews.Add(1)
+		}
+	}
+}
+
+func asClosed(err error) error {
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+		return ErrClosed
+	}
+	return err
+}
+
+// Update runs fn and commits what it did. When it returns nil everything is on disk; an error means that nothing of
+// it happened, except for a *FatalError, after which only the next Open knows. Errors of fn are returned
+// as they are. ErrFull leaves the store good for reads and for writes that fit. One Update runs at a time; fn
+// must not call View or Update of the same store.
+//
+// If we crash here, the file holds all of it or nothing: bbolt writes the new pages, syncs, and only then
+// writes and syncs the one page that makes them count.
+func (s *Store) Update(fn func(tx *Tx) error) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	fatal := s.fatal.Load()
+	if fatal != nil {
+		return fmt.Errorf("write store: %w", fatal)
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // see rescue
+	raw, err := s.db.Begin(true)
+	if err != nil {
+		return fmt.Errorf("write store: %w", asClosed(err))
+	}
+	tx := &Tx{View: *newView(s, raw)}
+	defer s.arena.reset()
+	defer tx.end() // before the arena is used again
+	err = fn(tx)
+	if err != nil {
+		return err
+	}
+	if tx.broken != nil {
+		return tx.broken
+	}
+	if !tx.changed {
+		return nil
+	}
+	err = tx.writeSummaries()
+	if err != nil {
+		return fmt.Errorf("write store: %w", err)
+	}
+	err = s.commit(raw)
+	if err != nil {
+		return fmt.Errorf("write store: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) commit(raw *bolt.Tx) error {
+	number := raw.ID()
+	err := tryCommit(raw)
+	if err == nil {
+		return nil
+	}
+	if isFull(err) && s.lastCommit() < number {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	// Any other failure leaves the disk in doubt, and so does one that came after the last page was written.
+	fatal := &FatalError{Err: err}
+	s.fatal.Store(fatal)
+	return fatal
+}
+
+func tryCommit(raw *bolt.Tx) (err error) {
+	defer rescue(&err, "commit")
+	return raw.Commit()
+}
+
+// lastCommit is the number of the last transaction as readers see it.
+func (s *Store) lastCommit() int {
+	number := int(^uint(0) >> 1) // where nobody can tell, as if the failed one had landed
+	raw, err := s.db.Begin(false)
+	if err != nil {
+		return number
+	}
+	number = raw.ID()
+	err = raw.Rollback()
+	if err != nil {
+		return int(^uint(0) >> 1)
+	}
+	return number
+}
