@@ -111,7 +111,7 @@ fuzz: ## every fuzz target for FUZZTIME (default 30s)
 	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' client nodes proto server); do \
 	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$file"); do \
 	    echo "$$target in $$file"; \
-	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "./$$(dirname "$$file")"; \
 	  done; \
 	done
 

@@ -1134,10 +1134,11 @@ var File_entente_v1_roster_proto protoreflect.FileDescriptor
 const file_entente_v1_roster_proto_rawDesc = "" +
 	"\n" +
 	"\x17entente/v1/roster.proto\x12\n" +
-	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16entente/v1/codes.proto\x1a\x17entente/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x01\n" +
+	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16entente/v1/codes.proto\x1a\x17entente/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x01\n" +
 	"\rRosterGenesis\x12\x1d\n" +
-	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x04name\x12?\n" +
-	"\bfounders\x18\x02 \x03(\v2\x16.entente.v1.RosterRootB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80\x02R\bfounders\x12\x1f\n" +
+	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x04name\x12>\n" +
+	"\bfounders\x18\x02 \x03(\v2\x16.entente.v1.RosterRootB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10@R\bfounders\x12\x1f\n" +
 	"\x06quorum\x18\x03 \x01(\rB\a\xbaH\x04*\x02(\x01R\x06quorum\x12*\n" +
 	"\n" +
 	"assemblers\x18\x04 \x03(\tB\n" +
