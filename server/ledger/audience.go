@@ -1,0 +1,256 @@
+package ledger
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
+)
+
+// Directory is who is in and which projects there are, as the node has verified it. It is replaced whole, never changed.
+type Directory struct {
+	// Roster is the roster in force.
+	Roster *member.Roster
+	// Projects are the projects whose documents the node holds, by id.
+	Projects map[string]*member.Project
+}
+
+func (d *Directory) members() memberSet { return newMemberSet(d.Roster.Members()...) }
+
+// intent is one audience as it was decided: with the members present then, where that is what it means.
+type intent struct {
+	audience *ententev1.Audience
+	present  memberSet
+}
+
+// intents is what an own record is wanted for. Equal ones are one object, compared by pointer.
+type intents struct {
+	key  string // the encoding
+	list []intent
+}
+
+func encodeIntents(list []intent) (string, error) {
+	w := writer{}
+	w.uint(uint64(len(list)))
+	for _, in := range list {
+		b, err := proto.MarshalOptions{Deterministic: true}.Marshal(in.audience)
+		if err != nil {
+			return "", fmt.Errorf("encode audience: %w", err)
+		}
+		w.bytes(b)
+		w.uint(uint64(len(in.present)))
+		for _, m := range in.present {
+			w.string(string(m))
+		}
+	}
+	return string(w.b), nil
+}
+
+func decodeIntents(key string) ([]intent, error) {
+	r := reader{b: []byte(key)}
+	n := r.uint()
+	if n > uint64(len(key)) {
+		return nil, fmt.Errorf("read audiences: %w", errMalformed)
+	}
+	var list []intent
+	for range n {
+		in := intent{audience: &ententev1.Audience{}}
+		b := r.bytes()
+		err := proto.Unmarshal(b, in.audience)
+		if err != nil {
+			return nil, fmt.Errorf("read audiences: %w", err)
+		}
+		m := r.uint()
+		for range m {
+			if r.err != nil {
+				break
+			}
+			in.present = append(in.present, member.ID(r.string()))
+		}
+		list = append(list, in)
+	}
+	if r.err != nil {
+		return nil, fmt.Errorf("read audiences: %w", r.err)
+	}
+	return list, nil
+}
+
+// internIntents gives the one object for an encoding.
+func (s *state) internIntents(key string) (*intents, error) {
+	known, ok := s.intents[key]
+	if ok {
+		return known, nil
+	}
+	list, err := decodeIntents(key)
+	if err != nil {
+		return nil, err
+	}
+	made := &intents{key: key, list: list}
+	s.intents[key] = made
+	return made, nil
+}
+
+// resolve turns audiences as asked into intents, or says what is wrong with them. An unknown project and one that the
+// member does not take part in read the same.
+func (d *Directory) resolve(self member.ID, now time.Time, audiences []*ententev1.Audience) ([]intent, []*ententev1.FieldViolation) {
+	var list []intent
+	var wrong []*ententev1.FieldViolation
+	refuse := func(i int, field, reason string) {
+		wrong = append(wrong, &ententev1.FieldViolation{Field: fmt.Sprintf("audiences[%d].%s", i, field), Reason: reason})
+	}
+	known := func(i int, field string, names []string) {
+		for _, name := range names {
+			_, in := d.Roster.Member(member.ID(name))
+			if !in {
+				refuse(i, field, "names somebody who is not a member")
+			}
+		}
+	}
+	for i, a := range audiences {
+		switch to := a.GetReaders().(type) {
+		case *ententev1.Audience_AllMembers:
+			in := intent{audience: a}
+			if !to.AllMembers.GetIncludeFuture() {
+				in.present = d.members().without(self)
+			}
+			list = append(list, in)
+		case *ententev1.Audience_Project:
+			known(i, "project.without", to.Project.GetWithout())
+			p := d.Projects[to.Project.GetProjectId()]
+			if p == nil || !p.Has(self) {
+				refuse(i, "project.project_id", "is no project that this member takes part in")
+				continue
+			}
+			if !p.Open(now) {
+				refuse(i, "project.project_id", "is a project that is not open now")
+				continue
+			}
+			list = append(list, intent{audience: a})
+		case *ententev1.Audience_Members:
+			known(i, "members.members", to.Members.GetMembers())
+			for _, m := range to.Members.GetMergeFor() {
+				if !slices.Contains(to.Members.GetMembers(), m) {
+					refuse(i, "members.merge_for", "names a member that is not among members")
+				}
+			}
+			list = append(list, intent{audience: a})
+		default:
+			refuse(i, "readers", "is missing: an audience is all members, a project, or members by name")
+		}
+	}
+	return list, wrong
+}
+
+// mergeIntents adds intents to those in force, each once.
+func mergeIntents(in *intents, more []intent) []intent {
+	var list []intent
+	if in != nil {
+		list = slices.Clone(in.list)
+	}
+	for _, m := range more {
+		same := slices.ContainsFunc(list, func(have intent) bool {
+			return slices.Equal(have.present, m.present) && proto.Equal(have.audience, m.audience)
+		})
+		if !same {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// channelKey says which stream is meant without naming one: its kind, its project, its readers. Two releases go into one
+// stream if and only if their keys are equal.
+type channelKey struct {
+	kind    ententev1.StreamKind
+	project string
+	readers string // memberSet.key
+}
+
+// channel is a stream that is wanted.
+type channel struct {
+	key      channelKey
+	readers  memberSet
+	mergeFor memberSet // bilateral to a coordinator only
+}
+
+// wanted works out the channels that an audience means today: shared streams where everybody meant may read, bilateral
+// ones for everything else. restriction is the provider's ceiling; deny wins over allow.
+func (d *Directory) wanted(self member.ID, in intent, restriction *ententev1.Restriction) []channel {
+	switch to := in.audience.GetReaders().(type) {
+	case *ententev1.Audience_AllMembers:
+		if len(restriction.GetProjects()) > 0 {
+			return nil
+		}
+		kind, all := ententev1.StreamKind_STREAM_KIND_ALL_MEMBERS, in.present
+		if to.AllMembers.GetIncludeFuture() {
+			kind, all = ententev1.StreamKind_STREAM_KIND_ALL_MEMBERS_AND_FUTURE, d.members().without(self)
+		}
+		return d.shared(kind, "", all, nil, restriction)
+	case *ententev1.Audience_Project:
+		p := d.Projects[to.Project.GetProjectId()]
+		if p == nil || !p.Has(self) || p.Ended {
+			return nil
+		}
+		if len(restriction.GetProjects()) > 0 && !slices.Contains(restriction.GetProjects(), p.ID) {
+			return nil
+		}
+		all := newMemberSet(p.Participants...).without(self)
+		return d.shared(ententev1.StreamKind_STREAM_KIND_PROJECT, p.ID, all, memberIDs(to.Project.GetWithout()), restriction)
+	case *ententev1.Audience_Members:
+		if len(restriction.GetProjects()) > 0 {
+			return nil
+		}
+		named := newMemberSet(memberIDs(to.Members.GetMembers())...).without(self)
+		mergeFor := newMemberSet(memberIDs(to.Members.GetMergeFor())...)
+		return d.bilateral("", d.allowed(named, nil, restriction), mergeFor)
+	}
+	return nil
+}
+
+// allowed is the part of a set that is in the roster today and that the restriction lets through.
+func (d *Directory) allowed(set memberSet, without []member.ID, restriction *ententev1.Restriction) memberSet {
+	return slices.DeleteFunc(slices.Clone(set), func(id member.ID) bool {
+		m, in := d.Roster.Member(id)
+		if !in || m.Suspended || slices.Contains(without, id) || slices.Contains(restriction.GetDenyMembers(), string(id)) {
+			return true
+		}
+		return len(restriction.GetAllowMembers()) > 0 && !slices.Contains(restriction.GetAllowMembers(), string(id))
+	})
+}
+
+func (d *Directory) shared(kind ententev1.StreamKind, project string, all memberSet, without []member.ID, restriction *ententev1.Restriction) []channel {
+	// Who has left the roster is no reason to move what the others hold.
+	all = d.allowed(all, nil, nil)
+	some := d.allowed(all, without, restriction)
+	if len(some) == 0 {
+		return nil
+	}
+	if len(some) == len(all) {
+		return []channel{{key: channelKey{kind: kind, project: project, readers: all.key()}, readers: all}}
+	}
+	return d.bilateral(project, some, nil)
+}
+
+func (d *Directory) bilateral(project string, readers, mergeFor memberSet) []channel {
+	var list []channel
+	for _, id := range readers {
+		c := channel{key: channelKey{kind: ententev1.StreamKind_STREAM_KIND_BILATERAL, project: project, readers: string(id)}, readers: memberSet{id}}
+		m, _ := d.Roster.Member(id)
+		if m.Kind == ententev1.MemberKind_MEMBER_KIND_COORDINATOR {
+			// For whom it may merge is only what is left after the restriction: each of them holds the same bytes.
+			c.mergeFor = slices.DeleteFunc(slices.Clone(mergeFor), func(named member.ID) bool { return !readers.has(named) })
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+// describe is a channel for logs: no member but the readers count.
+func (k channelKey) describe() string {
+	return strings.TrimPrefix(k.kind.String(), "STREAM_KIND_")
+}

@@ -1,0 +1,622 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
+	"entente.example/entente/proto/stream"
+	"entente.example/entente/server/store"
+)
+
+// Parts of the data file.
+var logSeries = store.NewSeries("log")
+
+const (
+	tableStreams = "streams" // stream number -> what never changes: id, owner, opening
+	tableHeads   = "heads"   // stream number -> what changes with each batch
+	tableAhead   = "ahead"   // target -> withdrawal received before, or after, its target
+	tableForks   = "forks"   // stream id -> the contradicting heads
+)
+
+func entrySeries(no uint32) store.Series { return store.NewSeries(fmt.Sprintf("entries-%08x", no)) }
+func tileSeries(no uint32, level uint) store.Series {
+	return store.NewSeries(fmt.Sprintf("tiles-%08x-%d", no, level))
+}
+
+func numberKey(no uint32) []byte { return binary.BigEndian.AppendUint32(nil, no) }
+
+func (t target) key() []byte {
+	return append(binary.BigEndian.AppendUint64(slices.Clone(t.stream[:]), t.sequence), t.owner...)
+}
+
+// batch is one transaction being put together: the store's transaction, and copies of what it changes in memory. Nothing
+// outside sees a change before the transaction is on disk; if it fails, the batch is dropped and the state is as before.
+type batch struct {
+	l         *Ledger
+	tx        *store.Tx
+	now       time.Time
+	directory *Directory
+
+	records  map[RecordID]*record
+	added    []RecordID // new own records, in order
+	streams  map[uint32]*streamState
+	opened   []*streamState // new streams, own or received, in order
+	open     map[channelKey]uint32
+	held     map[Name][]heldPlace
+	names    map[Name][]RecordID // new dependents
+	ahead    map[target]ahead
+	library  []LibraryRef
+	lost     map[stream.ID]LostTail
+	erasures []Erasure
+	touched  map[uint32]bool // own streams that need a checkpoint
+	released map[RecordID][]formBytes
+	queue    []RecordID // own records to plan again
+	memo     *meaning
+}
+
+// meaning remembers, for one directory, what sets of audiences mean and which readers of a stream are still in: nearly
+// all records of a batch share one set.
+type meaning struct {
+	self      member.ID
+	directory *Directory
+	channel   map[*intents][][]channel
+	readers   map[uint32]memberSet
+}
+
+func newMeaning(self member.ID, d *Directory) *meaning {
+	return &meaning{self: self, directory: d, channel: map[*intents][][]channel{}, readers: map[uint32]memberSet{}}
+}
+
+func (m *meaning) channels(in *intents, restriction *ententev1.Restriction) [][]channel {
+	if restriction == nil {
+		known, ok := m.channel[in]
+		if ok {
+			return known
+		}
+	}
+	list := make([][]channel, len(in.list))
+	for i, one := range in.list {
+		list[i] = m.directory.wanted(m.self, one, restriction)
+	}
+	if restriction == nil {
+		m.channel[in] = list
+	}
+	return list
+}
+
+func (m *meaning) active(s *streamState) memberSet {
+	known, ok := m.readers[s.no]
+	if !ok {
+		known = m.directory.allowed(s.readers, nil, nil)
+		m.readers[s.no] = known
+	}
+	return known
+}
+
+func (l *Ledger) newBatch(tx *store.Tx) *batch {
+	directory := l.cfg.Directory()
+	return &batch{l: l, tx: tx, now: l.cfg.Now(), directory: directory, memo: newMeaning(l.cfg.Self, directory),
+		records: map[RecordID]*record{}, streams: map[uint32]*streamState{}, open: map[channelKey]uint32{},
+		held: map[Name][]heldPlace{}, names: map[Name][]RecordID{}, ahead: map[target]ahead{},
+		lost: map[stream.ID]LostTail{}, touched: map[uint32]bool{}, released: map[RecordID][]formBytes{}}
+}
+
+// record gives the state of an own record for reading, nil if there is none.
+func (b *batch) record(id RecordID) *record {
+	r, ok := b.records[id]
+	if ok {
+		return r
+	}
+	return b.l.state.records[id]
+}
+
+// change gives the batch's copy of an own record, a new one if there is none.
+func (b *batch) change(id RecordID) *record {
+	r, ok := b.records[id]
+	if ok {
+		return r
+	}
+	known := b.l.state.records[id]
+	if known != nil {
+		r = known.clone()
+	} else {
+		r = &record{}
+	}
+	b.records[id] = r
+	return r
+}
+
+func (b *batch) stream(no uint32) *streamState {
+	s, ok := b.streams[no]
+	if ok {
+		return s
+	}
+	return b.l.state.stream(no)
+}
+
+func (b *batch) changeStream(no uint32) *streamState {
+	s, ok := b.streams[no]
+	if ok {
+		return s
+	}
+	s = b.l.state.stream(no).clone()
+	b.streams[no] = s
+	return s
+}
+
+func (b *batch) streamByID(id stream.ID) *streamState {
+	for _, s := range b.opened {
+		if s.id == id {
+			return b.stream(s.no)
+		}
+	}
+	no, ok := b.l.state.byID[id]
+	if !ok {
+		return nil
+	}
+	return b.stream(no)
+}
+
+func (b *batch) openStream(key channelKey) (uint32, bool) {
+	no, ok := b.open[key]
+	if ok {
+		return no, true
+	}
+	no, ok = b.l.state.open[key]
+	return no, ok
+}
+
+func (b *batch) heldPlaces(n Name) []heldPlace {
+	places, ok := b.held[n]
+	if ok {
+		return places
+	}
+	return b.l.state.held[n]
+}
+
+func (b *batch) dependents(n Name) []RecordID {
+	known, more := b.l.state.dependents[n], b.names[n]
+	if len(more) == 0 {
+		return known
+	}
+	return append(slices.Clone(known), more...)
+}
+
+func (b *batch) isAhead(t target) bool {
+	_, ok := b.ahead[t]
+	if ok {
+		return true
+	}
+	_, ok = b.l.state.ahead[t]
+	return ok
+}
+
+// readersOf is world.readersOf.
+func (b *batch) readersOf(n Name) memberSet {
+	var readers memberSet
+	if n.Owner == b.l.cfg.Self {
+		r := b.record(n.Record)
+		if r == nil {
+			return nil
+		}
+		for _, at := range r.places {
+			if !at.withdrawn {
+				readers = readers.union(b.stream(at.stream).readers)
+			}
+		}
+		return readers
+	}
+	places := b.heldPlaces(n)
+	for _, at := range places {
+		s := b.stream(at.stream)
+		if s.kind != ententev1.StreamKind_STREAM_KIND_BILATERAL {
+			readers = readers.union(s.readers)
+		}
+	}
+	if len(places) > 0 {
+		readers = readers.union(memberSet{n.Owner})
+	}
+	return readers
+}
+
+// replan plans an own record again and, where its readers change, those that name it.
+func (b *batch) replan(id RecordID) error {
+	b.queue = append(b.queue, id)
+	for len(b.queue) > 0 {
+		next := b.queue[0]
+		b.queue = b.queue[1:]
+		err := b.planOne(next)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *batch) planOne(id RecordID) error {
+	r := b.record(id)
+	if r == nil || (r.intents == nil && len(r.places) == 0) {
+		return nil
+	}
+	w := world{channels: b.memo.channels, active: b.memo.active, stream: b.stream, readersOf: b.readersOf}
+	p := planRecord(w, r)
+	if len(p.release) == 0 && len(p.withdraw) == 0 && p.waiting == r.waiting {
+		return nil
+	}
+	r = b.change(id)
+	r.waiting = p.waiting
+	changed := false
+	// Releases first: a reader that follows live gets the new version before the old one falls.
+	for _, c := range p.release {
+		done, err := b.release(id, r, c)
+		if err != nil {
+			return fmt.Errorf("release record %s: %w", id, err)
+		}
+		if !done {
+			r.waiting = true
+		}
+		changed = changed || done
+	}
+	for _, w := range p.withdraw {
+		done, err := b.withdraw(id, r, w)
+		if err != nil {
+			return fmt.Errorf("withdraw record %s: %w", id, err)
+		}
+		if !done {
+			r.waiting = true
+		}
+		changed = changed || done
+	}
+	if changed {
+		b.queue = append(b.queue, b.dependents(Name{Owner: b.l.cfg.Self, Record: id})...)
+	}
+	return nil
+}
+
+// release appends a record's newest version to the stream of a channel. False: the stream may not be written yet.
+func (b *batch) release(id RecordID, r *record, c channel) (bool, error) {
+	s, err := b.channelStream(c.key, c.readers, stream.ID{}, true)
+	if err != nil || s == nil {
+		return false, err
+	}
+	pos, released, err := b.form(id, r, c.key.project)
+	if err != nil {
+		return false, err
+	}
+	payload := payloadBytes(released, c.mergeFor)
+	e := &storedEntry{state: payloadInLog, pos: pos, id: id, version: r.version, mergeFor: c.mergeFor}
+	seq, err := b.append(s, stream.Header{Type: ententev1.EntryType_ENTRY_TYPE_RELEASE}, payload, e)
+	if err != nil {
+		return false, err
+	}
+	r.places = append(r.places, place{stream: s.no, sequence: seq, version: r.version, mergeFor: c.mergeFor.key()})
+	return true, nil
+}
+
+// withdraw appends the withdrawal of a place and erases what only it needed. False: not yet.
+func (b *batch) withdraw(id RecordID, r *record, w removal) (bool, error) {
+	at := &r.places[w.place]
+	in := b.stream(at.stream)
+	if len(in.unconfirmed) > 0 {
+		return false, nil
+	}
+	out := in
+	if in.retired {
+		// The old stream is never written again: its withdrawals stand in its successor and name it.
+		var err error
+		out, err = b.channelStream(in.key, in.readers, in.id, false)
+		if err != nil || out == nil {
+			return false, err
+		}
+	}
+	out = b.changeStream(out.no)
+	h := stream.Header{Type: ententev1.EntryType_ENTRY_TYPE_WITHDRAWAL, Target: in.id, TargetSequence: at.sequence, Reason: uint8(w.reason)}
+	seq, err := b.append(out, h, nil, &storedEntry{state: payloadNone})
+	if err != nil {
+		return false, err
+	}
+	at.withdrawn = true
+	at.byStream, at.bySeq = out.no, seq
+	return true, b.eraseEntry(in.no, at.sequence, r)
+}
+
+// eraseEntry takes salt and payload reference out of an own entry, and the released form out of the log once no entry
+// that stands needs it. If we crash here, all of it is undone with the transaction.
+func (b *batch) eraseEntry(no uint32, sequence uint64, r *record) error {
+	value, err := b.tx.Get(entrySeries(no), sequence)
+	if err != nil {
+		return fmt.Errorf("read entry %d of stream %d: %w", sequence, no, err)
+	}
+	e, err := decodeEntry(value)
+	if err != nil {
+		return err
+	}
+	if e.state != payloadInLog {
+		return nil
+	}
+	gone := &storedEntry{header: slices.Clone(e.header), state: payloadErased, id: e.id, version: e.version}
+	pos, project := e.pos, b.stream(no).project
+	err = b.tx.Replace(entrySeries(no), sequence, gone.encode())
+	if err != nil {
+		return fmt.Errorf("erase entry %d of stream %d: %w", sequence, no, err)
+	}
+	for _, at := range r.places {
+		if !at.withdrawn && at.version == e.version && b.stream(at.stream).project == project {
+			return nil
+		}
+	}
+	return b.eraseForm(pos, project, r)
+}
+
+func (b *batch) eraseForm(pos uint64, project string, r *record) error {
+	value, err := b.tx.Get(logSeries, pos)
+	if err != nil {
+		return fmt.Errorf("read log %d: %w", pos, err)
+	}
+	decoded, err := decodeEvent(value)
+	if err != nil {
+		return fmt.Errorf("log %d: %w", pos, err)
+	}
+	var rewritten []byte
+	switch e := decoded.(type) {
+	case *recordEvent:
+		e.forms = slices.DeleteFunc(e.forms, func(f formBytes) bool { return f.project == project })
+		rewritten = e.encode()
+	case *formEvent:
+		e.released = nil
+		rewritten = e.encode()
+	case *receivedEvent:
+		e.payload = nil
+		rewritten = e.encode()
+	default:
+		return fmt.Errorf("log %d holds no form: %w", pos, errMalformed)
+	}
+	r.forms = slices.DeleteFunc(r.forms, func(f form) bool { return f.pos == pos && f.project == project })
+	return b.tx.Replace(logSeries, pos, rewritten)
+}
+
+// form gives the released form of a record's newest version under a project, and makes it where there is none yet.
+func (b *batch) form(id RecordID, r *record, project string) (uint64, []byte, error) {
+	for _, f := range r.forms {
+		if f.project != project {
+			continue
+		}
+		for _, fresh := range b.released[id] {
+			if fresh.project == project {
+				return f.pos, fresh.released, nil
+			}
+		}
+		released, err := b.readForm(f.pos, project)
+		return f.pos, released, err
+	}
+	value, err := b.tx.Get(logSeries, r.pos)
+	if err != nil {
+		return 0, nil, fmt.Errorf("read log %d: %w", r.pos, err)
+	}
+	e, err := decodeRecordEvent(value)
+	if err != nil {
+		return 0, nil, fmt.Errorf("log %d: %w", r.pos, err)
+	}
+	full := &ententev1.Record{}
+	err = proto.Unmarshal(e.record, full)
+	if err != nil {
+		return 0, nil, fmt.Errorf("read record: %w", err)
+	}
+	released, err := b.l.releasedForm(id, e.authority, full, project)
+	if err != nil {
+		return 0, nil, err
+	}
+	made := &formEvent{id: id, version: r.version, formBytes: formBytes{project: project, released: released}}
+	pos, err := b.tx.Append(logSeries, made.encode())
+	if err != nil {
+		return 0, nil, fmt.Errorf("append released form: %w", err)
+	}
+	r.forms = append(r.forms, form{project: project, pos: pos})
+	b.released[id] = append(b.released[id], made.formBytes)
+	return pos, released, nil
+}
+
+func (b *batch) readForm(pos uint64, project string) ([]byte, error) {
+	value, err := b.tx.Get(logSeries, pos)
+	if err != nil {
+		return nil, fmt.Errorf("read log %d: %w", pos, err)
+	}
+	return formIn(value, project)
+}
+
+// formIn finds the released bytes for a project in a log value.
+func formIn(value []byte, project string) ([]byte, error) {
+	decoded, err := decodeEvent(value)
+	if err != nil {
+		return nil, err
+	}
+	switch e := decoded.(type) {
+	case *recordEvent:
+		for _, f := range e.forms {
+			if f.project == project {
+				return f.released, nil
+			}
+		}
+	case *formEvent:
+		if e.project == project && len(e.released) > 0 {
+			return e.released, nil
+		}
+	}
+	return nil, errErased
+}
+
+// append puts one entry at the end of an own stream that is the batch's copy.
+func (b *batch) append(s *streamState, h stream.Header, payload []byte, e *storedEntry) (uint64, error) {
+	s = b.changeStream(s.no)
+	h.Sequence = s.edge.Size() + 1
+	if payload != nil {
+		salt := make([]byte, 32)
+		_, err := io.ReadFull(b.l.cfg.Rand, salt)
+		if err != nil {
+			return 0, fmt.Errorf("draw a salt: %w", err)
+		}
+		e.salt = salt
+		h.Commitment = stream.Commit(salt, payload)
+	}
+	e.header = h.Append(nil)
+	err := b.store(s, e)
+	if err != nil {
+		return 0, err
+	}
+	if h.Type == ententev1.EntryType_ENTRY_TYPE_WITHDRAWAL {
+		s.withdrawals = append(s.withdrawals, h.Sequence)
+	}
+	b.touched[s.no] = true
+	return h.Sequence, nil
+}
+
+// store writes an entry, own or received, and carries the tree on.
+func (b *batch) store(s *streamState, e *storedEntry) error {
+	n, err := b.tx.Append(entrySeries(s.no), e.encode())
+	if err != nil {
+		return fmt.Errorf("append entry: %w", err)
+	}
+	if n != s.edge.Size()+1 {
+		return fmt.Errorf("stream %s: entry %d stored at %d: %w", s.id, s.edge.Size()+1, n, errMalformed)
+	}
+	leaf := stream.LeafHash(e.header)
+	s.edge.Append(leaf)
+	s.tail = append(s.tail, leaf)
+	if len(s.tail) < stream.TileWidth {
+		return nil
+	}
+	tiles, err := stream.FillTiles(s.edge.Size(), s.tail, func(level uint, index uint64) ([]byte, error) {
+		return b.tx.Get(tileSeries(s.no, level), index+1)
+	})
+	if err != nil {
+		return fmt.Errorf("stream %s: fill tiles: %w", s.id, err)
+	}
+	for _, t := range tiles {
+		series := tileSeries(s.no, t.Level)
+		if b.tx.Len(series) > t.Index {
+			err = b.tx.Replace(series, t.Index+1, t.Hashes)
+		} else {
+			_, err = b.tx.Append(series, t.Hashes)
+		}
+		if err != nil {
+			return fmt.Errorf("stream %s: write tile: %w", s.id, err)
+		}
+	}
+	s.tail = s.tail[:0:0]
+	return nil
+}
+
+// channelStream gives the stream of a channel, opening one where there is none that may be written. closeOthers: an open
+// stream of the same kind and project for other readers is closed first, because the readers have changed. Nil: the
+// stream waits for its readers' answer after an unclean stop.
+func (b *batch) channelStream(key channelKey, readers memberSet, predecessor stream.ID, closeOthers bool) (*streamState, error) {
+	no, ok := b.openStream(key)
+	if ok {
+		s := b.stream(no)
+		if s.appendable() && (!s.closed || !closeOthers) {
+			return s, nil
+		}
+		if len(s.unconfirmed) > 0 {
+			return nil, nil
+		}
+		if predecessor == (stream.ID{}) {
+			predecessor = s.id
+		}
+	}
+	if closeOthers && key.kind != ententev1.StreamKind_STREAM_KIND_BILATERAL {
+		err := b.closeOthers(key)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return b.openNew(key, readers, predecessor)
+}
+
+func (b *batch) closeOthers(key channelKey) error {
+	for _, known := range []map[channelKey]uint32{b.l.state.open, b.open} {
+		for other, no := range known {
+			if other.kind != key.kind || other.project != key.project || other == key {
+				continue
+			}
+			s := b.stream(no)
+			if s.closed || !s.appendable() {
+				continue
+			}
+			_, err := b.append(s, stream.Header{Type: ententev1.EntryType_ENTRY_TYPE_CLOSING}, nil, &storedEntry{state: payloadNone})
+			if err != nil {
+				return fmt.Errorf("close stream %s: %w", s.id, err)
+			}
+			b.stream(no).closed = true
+		}
+	}
+	return nil
+}
+
+func (b *batch) openNew(key channelKey, readers memberSet, predecessor stream.ID) (*streamState, error) {
+	id, err := stream.NewID(b.l.cfg.Rand)
+	if err != nil {
+		return nil, fmt.Errorf("open a stream: %w", err)
+	}
+	opening := &ententev1.StreamOpening{StreamId: id[:], Owner: string(b.l.cfg.Self), Kind: key.kind, ProjectId: key.project,
+		Readers: idStrings(readers), OpenedAt: timestamp(b.now)}
+	if predecessor != (stream.ID{}) {
+		opening.Predecessor = predecessor[:]
+	}
+	s, err := b.addStream(opening)
+	if err != nil {
+		return nil, err
+	}
+	b.open[key] = s.no
+	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(&ententev1.StreamPayload{Content: &ententev1.StreamPayload_Opening{Opening: opening}})
+	if err != nil {
+		return nil, fmt.Errorf("encode opening: %w", err)
+	}
+	_, err = b.append(s, stream.Header{Type: ententev1.EntryType_ENTRY_TYPE_OPENING}, payload, &storedEntry{state: payloadInline, inline: payload})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// addStream makes a stream known, own or received, from its opening.
+func (b *batch) addStream(opening *ententev1.StreamOpening) (*streamState, error) {
+	s, err := streamFromOpening(opening, b.l.cfg.Self)
+	if err != nil {
+		return nil, err
+	}
+	s.no = uint32(len(b.l.state.streams) + len(b.opened) + 1)
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(opening)
+	if err != nil {
+		return nil, fmt.Errorf("encode opening: %w", err)
+	}
+	err = b.tx.Put(tableStreams, numberKey(s.no), encoded)
+	if err != nil {
+		return nil, fmt.Errorf("keep stream %s: %w", s.id, err)
+	}
+	b.streams[s.no] = s
+	b.opened = append(b.opened, s)
+	return s, nil
+}
+
+// streamFromOpening is an empty stream as its opening describes it.
+func streamFromOpening(opening *ententev1.StreamOpening, self member.ID) (*streamState, error) {
+	id, err := stream.ParseID(opening.GetStreamId())
+	if err != nil {
+		return nil, fmt.Errorf("read opening: %w", err)
+	}
+	s := &streamState{id: id, owner: member.ID(opening.GetOwner()), kind: opening.GetKind(), project: opening.GetProjectId(),
+		readers: newMemberSet(memberIDs(opening.GetReaders())...), opening: opening, confirmed: map[member.ID]confirmation{}}
+	s.own = s.owner == self
+	s.key = channelKey{kind: s.kind, project: s.project, readers: s.readers.key()}
+	if s.kind == ententev1.StreamKind_STREAM_KIND_BILATERAL && len(s.readers) == 1 {
+		s.key.readers = string(s.readers[0])
+	}
+	return s, nil
+}

@@ -1,0 +1,140 @@
+package ledger
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"entente.example/entente/proto/member"
+	"entente.example/entente/proto/stream"
+)
+
+// Where the payload of a stream entry lies.
+type payloadState byte
+
+const (
+	payloadNone   payloadState = 0 // the type has none
+	payloadInLog  payloadState = 1 // in the log, at pos
+	payloadInline payloadState = 2 // in the entry itself (openings)
+	payloadErased payloadState = 3 // gone, and its salt with it
+)
+
+// storedEntry is the value kept for one entry of a stream, own or received. The header is what the stream's tree is made
+// of; salt and payload can be erased under it, and the tree still verifies.
+type storedEntry struct {
+	header   []byte // stream.HeaderSize bytes
+	state    payloadState
+	salt     []byte
+	pos      uint64      // payloadInLog: position in the log
+	id       RecordID    // of a release
+	version  uint64      // of a release of an own record
+	mergeFor []member.ID // own releases to a coordinator: for whom it may merge
+	inline   []byte      // payloadInline: the encoded StreamPayload
+}
+
+func (e *storedEntry) encode() []byte {
+	w := writer{b: make([]byte, 0, 160+len(e.inline))}
+	w.raw(e.header)
+	w.b = append(w.b, byte(e.state))
+	switch e.state {
+	case payloadInLog:
+		w.raw(e.salt)
+		w.uint(e.pos)
+		w.raw(e.id[:])
+		w.uint(e.version)
+		w.uint(uint64(len(e.mergeFor)))
+		for _, m := range e.mergeFor {
+			w.string(string(m))
+		}
+	case payloadInline:
+		w.raw(e.salt)
+		w.bytes(e.inline)
+	case payloadErased:
+		w.raw(e.id[:])
+		w.uint(e.version)
+	}
+	return w.b
+}
+
+// decodeEntry reads a stored entry. Byte slices point into value.
+func decodeEntry(value []byte) (*storedEntry, error) {
+	r := reader{b: value}
+	e := &storedEntry{header: r.take(stream.HeaderSize), state: payloadState(first(r.take(1)))}
+	switch e.state {
+	case payloadNone:
+	case payloadInLog:
+		e.salt = r.take(32)
+		e.pos = r.uint()
+		e.id = r.id()
+		e.version = r.uint()
+		n := r.uint()
+		for range n {
+			if r.err != nil {
+				break
+			}
+			e.mergeFor = append(e.mergeFor, member.ID(r.string()))
+		}
+	case payloadInline:
+		e.salt = r.take(32)
+		e.inline = r.bytes()
+	case payloadErased:
+		e.id = r.id()
+		e.version = r.uint()
+	default:
+		r.fail()
+	}
+	if r.err != nil {
+		return nil, fmt.Errorf("read stored entry: %w", r.err)
+	}
+	return e, nil
+}
+
+// Field numbers of StreamPayload, whose encoding is put together and taken apart here by hand: the released bytes are
+// only passed through.
+const (
+	payloadFieldReleased = 2
+	payloadFieldMergeFor = 3
+)
+
+// payloadBytes is the encoded StreamPayload around released bytes.
+func payloadBytes(released []byte, mergeFor []member.ID) []byte {
+	b := make([]byte, 0, len(released)+16+16*len(mergeFor))
+	b = protowire.AppendTag(b, payloadFieldReleased, protowire.BytesType)
+	b = protowire.AppendBytes(b, released)
+	for _, m := range mergeFor {
+		b = protowire.AppendTag(b, payloadFieldMergeFor, protowire.BytesType)
+		b = protowire.AppendString(b, string(m))
+	}
+	return b
+}
+
+// splitPayload takes a StreamPayload of a release apart. Fields that it does not know are passed over: the payload is
+// kept as received.
+func splitPayload(payload []byte) (released []byte, mergeFor []member.ID, err error) {
+	for len(payload) > 0 {
+		num, typ, n := protowire.ConsumeTag(payload)
+		if n < 0 {
+			return nil, nil, fmt.Errorf("read stream payload: %w", protowire.ParseError(n))
+		}
+		payload = payload[n:]
+		if typ == protowire.BytesType && (num == payloadFieldReleased || num == payloadFieldMergeFor) {
+			value, n := protowire.ConsumeBytes(payload)
+			if n < 0 {
+				return nil, nil, fmt.Errorf("read stream payload: %w", protowire.ParseError(n))
+			}
+			payload = payload[n:]
+			if num == payloadFieldReleased {
+				released = value
+			} else {
+				mergeFor = append(mergeFor, member.ID(value))
+			}
+			continue
+		}
+		n = protowire.ConsumeFieldValue(num, typ, payload)
+		if n < 0 {
+			return nil, nil, fmt.Errorf("read stream payload: %w", protowire.ParseError(n))
+		}
+		payload = payload[n:]
+	}
+	return released, mergeFor, nil
+}

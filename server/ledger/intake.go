@@ -1,0 +1,461 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+)
+
+// Item is one thing that a national system pushes: a record with the audiences it is released to at once, or a withdrawal.
+type Item struct {
+	Record           *ententev1.Record
+	Withdrawal       *ententev1.PushWithdrawal
+	Audiences        []*ententev1.Audience
+	ReplaceAudiences bool
+}
+
+// prepared is an item worked out as far as it can be without the state: in the caller's goroutine, beside the committer.
+type prepared struct {
+	Item
+	id        RecordID
+	verdict   *ententev1.Verdict
+	event     *recordEvent
+	intents   []intent
+	sensitive []*ententev1.FieldViolation // what the record lacks for a release
+}
+
+// Push takes items for an authority and answers when they are on disk, a verdict each, in order. The error is for what
+// concerns all of them: the disk, the end of the node, the end of ctx.
+func (l *Ledger) Push(ctx context.Context, authority string, items []Item) ([]*ententev1.Verdict, error) {
+	list := make([]*prepared, len(items))
+	for i, it := range items {
+		list[i] = l.prepare(authority, it)
+	}
+	verdicts := make([]*ententev1.Verdict, len(items))
+	err := l.submit(ctx, len(items), func(b *batch) error {
+		for i, p := range list {
+			verdict, err := b.take(authority, p)
+			if err != nil {
+				return err
+			}
+			verdicts[i] = verdict
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("push: %w", err)
+	}
+	return verdicts, nil
+}
+
+func (l *Ledger) prepare(authority string, it Item) *prepared {
+	p := &prepared{Item: it, verdict: &ententev1.Verdict{}}
+	if it.Withdrawal != nil {
+		p.id = l.RecordID(authority, it.Withdrawal.GetProviderReference())
+		p.verdict.ProviderReference, p.verdict.Version, p.verdict.RecordId = it.Withdrawal.GetProviderReference(), it.Withdrawal.GetVersion(), p.id[:]
+		return p
+	}
+	e := it.Record.GetEnvelope()
+	p.id = l.RecordID(authority, e.GetProviderReference())
+	p.verdict.ProviderReference, p.verdict.Version, p.verdict.RecordId = e.GetProviderReference(), e.GetVersion(), p.id[:]
+	p.verdict.Violations = append(p.verdict.Violations, l.cfg.CheckRecord(it.Record)...)
+	var wrong []*ententev1.FieldViolation
+	p.intents, wrong = l.cfg.Directory().resolve(l.cfg.Self, l.cfg.Now(), it.Audiences)
+	p.verdict.Violations = append(p.verdict.Violations, wrong...)
+	names, wrong := l.names(authority, p.id, it.Record.GetBody())
+	p.verdict.Violations = append(p.verdict.Violations, wrong...)
+	p.sensitive = l.cfg.CheckRelease(it.Record)
+	if len(it.Audiences) > 0 {
+		p.verdict.Violations = append(p.verdict.Violations, p.sensitive...)
+	}
+	if len(p.verdict.Violations) > 0 {
+		return p
+	}
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(it.Record)
+	if err != nil {
+		p.refuse("", "cannot be encoded: text that is not UTF-8")
+		return p
+	}
+	p.event = &recordEvent{id: p.id, version: e.GetVersion(), kind: KindOf(it.Record.GetBody()), authority: authority,
+		crimes: crimeMask(it.Record.GetCrimeAreas()), names: names, record: encoded}
+	if e.GetRestriction() != nil {
+		p.event.restriction, err = proto.Marshal(e.GetRestriction())
+		if err != nil {
+			p.refuse("envelope.restriction", "cannot be encoded")
+			return p
+		}
+	}
+	for _, in := range p.intents {
+		project := in.audience.GetProject().GetProjectId()
+		if p.hasForm(project) {
+			continue
+		}
+		released, err := l.releasedForm(p.id, authority, it.Record, project)
+		if err != nil {
+			p.refuse("body", "cannot be encoded")
+			return p
+		}
+		p.event.forms = append(p.event.forms, formBytes{project: project, released: released})
+	}
+	return p
+}
+
+func (p *prepared) hasForm(project string) bool {
+	for _, f := range p.event.forms {
+		if f.project == project {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *prepared) refuse(field, reason string) {
+	p.verdict.Violations = append(p.verdict.Violations, &ententev1.FieldViolation{Field: field, Reason: reason})
+}
+
+// names resolves the records that a body names. A reference of the provider is one of the same authority.
+func (l *Ledger) names(authority string, self RecordID, body *ententev1.Body) ([]Name, []*ententev1.FieldViolation) {
+	var names []Name
+	var wrong []*ententev1.FieldViolation
+	for i, ref := range namesOf(body) {
+		n, err := l.resolveRef(authority, ref)
+		if err != nil {
+			wrong = append(wrong, &ententev1.FieldViolation{Field: fmt.Sprintf("body.references[%d]", i), Reason: err.Error()})
+			continue
+		}
+		if n == (Name{Owner: l.cfg.Self, Record: self}) {
+			wrong = append(wrong, &ententev1.FieldViolation{Field: fmt.Sprintf("body.references[%d]", i), Reason: "names the record itself"})
+			continue
+		}
+		names = append(names, n)
+	}
+	return names, wrong
+}
+
+// take decides on one item. Its verdict is made anew each time, for the committer may run it twice.
+func (b *batch) take(authority string, p *prepared) (*ententev1.Verdict, error) {
+	verdict := proto.CloneOf(p.verdict)
+	if len(verdict.Violations) > 0 {
+		verdict.Outcome = ententev1.Outcome_OUTCOME_REJECTED
+		return verdict, nil
+	}
+	if p.Withdrawal != nil {
+		return verdict, b.takeWithdrawal(p.id, p.Withdrawal.GetVersion(), p.Withdrawal.GetReason(), verdict)
+	}
+	return verdict, b.takeRecord(authority, p, verdict)
+}
+
+func reject(verdict *ententev1.Verdict, field, reason string) {
+	verdict.Outcome = ententev1.Outcome_OUTCOME_REJECTED
+	verdict.Violations = append(verdict.Violations, &ententev1.FieldViolation{Field: field, Reason: reason})
+}
+
+func (b *batch) takeRecord(authority string, p *prepared, verdict *ententev1.Verdict) error {
+	known := b.record(p.id)
+	if known != nil && known.pos != 0 {
+		if known.kind != p.event.kind {
+			reject(verdict, "body", "is of another kind than the versions held")
+			return nil
+		}
+		same, found, err := b.version(known, p.event.version)
+		if err != nil {
+			return err
+		}
+		if found {
+			if !bytes.Equal(same.record, p.event.record) {
+				reject(verdict, "envelope.version", "is held already with other content; a change needs a higher version")
+				return nil
+			}
+			verdict.Outcome = ententev1.Outcome_OUTCOME_DUPLICATE
+			verdict.ReleaseState = known.releaseState()
+			return nil
+		}
+	}
+	if known != nil && p.event.version <= known.floor {
+		reject(verdict, "envelope.version", "is not above the version up to which the record is withdrawn")
+		return nil
+	}
+	newest := known == nil || p.event.version > known.version
+	var was *intents
+	if known != nil {
+		was = known.intents
+	}
+	list := mergeIntents(was, p.intents)
+	if p.ReplaceAudiences {
+		list = p.intents
+	}
+	if newest && len(list) > 0 && len(p.sensitive) > 0 {
+		verdict.Violations = append(verdict.Violations, p.sensitive...)
+		verdict.Outcome = ententev1.Outcome_OUTCOME_REJECTED
+		return nil
+	}
+	e := *p.event
+	e.receivedAt = b.now.UnixNano()
+	if known != nil {
+		e.previous = known.head
+	}
+	if !newest {
+		// History: kept, never released. Its forms are of no use.
+		e.forms = nil
+	}
+	key, err := encodeIntents(list)
+	if err != nil {
+		return err
+	}
+	if newest && (was == nil && len(list) > 0 || was != nil && was.key != key) {
+		e.hasIntents, e.intents = true, key
+	}
+	pos, err := b.tx.Append(logSeries, e.encode())
+	if err != nil {
+		return fmt.Errorf("append record %s: %w", p.id, err)
+	}
+	r := b.change(p.id)
+	isNew := r.order == 0
+	if isNew {
+		b.added = append(b.added, p.id)
+	}
+	b.apply(r, pos, &e)
+	err = b.setIntents(r, &e)
+	if err != nil {
+		return err
+	}
+	if newest {
+		b.released[p.id] = e.forms
+		for _, n := range e.names {
+			if known == nil || !slices.Contains(known.names, n) {
+				b.names[n] = append(b.names[n], p.id)
+			}
+		}
+		if isLibrary(r.kind) && isNew {
+			b.library = append(b.library, LibraryRef{Owner: b.l.cfg.Self, Record: p.id, Kind: r.kind})
+		}
+		err = b.replan(p.id)
+		if err != nil {
+			return err
+		}
+	}
+	verdict.Outcome = ententev1.Outcome_OUTCOME_ACCEPTED
+	verdict.ReleaseState = b.record(p.id).releaseState()
+	return nil
+}
+
+// apply takes a record event into the state of a record; the rebuild at start uses it too.
+func (b *batch) apply(r *record, pos uint64, e *recordEvent) {
+	applyRecord(r, pos, e)
+	r.authority = b.l.state.internAuthority(e.authority)
+}
+
+func applyRecord(r *record, pos uint64, e *recordEvent) {
+	if r.order == 0 {
+		r.order = pos
+	}
+	r.head = pos
+	if r.pos != 0 && e.version < r.version {
+		return
+	}
+	r.pos, r.version, r.kind, r.crimes, r.names = pos, e.version, e.kind, e.crimes, e.names
+	r.withdrawn = e.version <= r.floor
+	r.forms = nil
+	for _, f := range e.forms {
+		r.forms = append(r.forms, form{project: f.project, pos: pos})
+	}
+	r.restriction = nil
+	if len(e.restriction) > 0 {
+		restriction := &ententev1.Restriction{}
+		err := proto.Unmarshal(e.restriction, restriction)
+		if err != nil {
+			// Sealed bytes that we wrote ourselves: if they cannot be read, nobody may read the record.
+			restriction.DenyMembers = nil
+			restriction.AllowMembers = []string{""}
+		}
+		r.restriction = restriction
+	}
+}
+
+func (b *batch) setIntents(r *record, e *recordEvent) error {
+	if !e.hasIntents {
+		return nil
+	}
+	in, err := b.l.state.internIntents(e.intents)
+	if err != nil {
+		return err
+	}
+	r.intents = in
+	return nil
+}
+
+// version finds a version of a record in its chain. Only versions below the highest need the walk.
+func (b *batch) version(r *record, version uint64) (*recordEvent, bool, error) {
+	if version > r.version {
+		return nil, false, nil
+	}
+	pos := r.head
+	if version == r.version {
+		pos = r.pos
+	}
+	for pos != 0 {
+		value, err := b.tx.Get(logSeries, pos)
+		if err != nil {
+			return nil, false, fmt.Errorf("read log %d: %w", pos, err)
+		}
+		e, err := decodeRecordEvent(value)
+		if err != nil {
+			return nil, false, fmt.Errorf("log %d: %w", pos, err)
+		}
+		if e.version == version {
+			return e, true, nil
+		}
+		pos = e.previous
+	}
+	return nil, false, nil
+}
+
+func (r *record) releaseState() ententev1.ReleaseState {
+	switch {
+	case r.waiting:
+		return ententev1.ReleaseState_RELEASE_STATE_WAITING
+	case r.intents != nil && len(r.intents.list) > 0 && !r.withdrawn:
+		return ententev1.ReleaseState_RELEASE_STATE_RELEASED
+	}
+	return ententev1.ReleaseState_RELEASE_STATE_UNSPECIFIED
+}
+
+// takeWithdrawal marks a record withdrawn up to a version and takes back all its releases.
+func (b *batch) takeWithdrawal(id RecordID, version uint64, reason ententev1.WithdrawalReason, verdict *ententev1.Verdict) error {
+	known := b.record(id)
+	if known == nil || known.order == 0 {
+		reject(verdict, "provider_reference", "names no record of this authority")
+		return nil
+	}
+	if reason == ententev1.WithdrawalReason_WITHDRAWAL_REASON_UNSPECIFIED {
+		reject(verdict, "reason", "is missing")
+		return nil
+	}
+	version = max(version, known.version)
+	if known.withdrawn && version <= known.floor {
+		verdict.Outcome = ententev1.Outcome_OUTCOME_DUPLICATE
+		return nil
+	}
+	e := &withdrawnEvent{id: id, version: version, reason: reason}
+	_, err := b.tx.Append(logSeries, e.encode())
+	if err != nil {
+		return fmt.Errorf("append withdrawal of record %s: %w", id, err)
+	}
+	r := b.change(id)
+	applyWithdrawn(r, e)
+	err = b.replan(id)
+	if err != nil {
+		return err
+	}
+	verdict.Outcome = ententev1.Outcome_OUTCOME_ACCEPTED
+	verdict.ReleaseState = b.record(id).releaseState()
+	return nil
+}
+
+func applyWithdrawn(r *record, e *withdrawnEvent) {
+	r.floor = e.version
+	r.withdrawn = true
+	r.intents = nil
+	r.reason = e.reason
+}
+
+// Withdraw takes records back.
+func (l *Ledger) Withdraw(ctx context.Context, authority string, refs []string, reason ententev1.WithdrawalReason) ([]*ententev1.Verdict, error) {
+	items := make([]Item, len(refs))
+	for i, ref := range refs {
+		items[i] = Item{Withdrawal: &ententev1.PushWithdrawal{ProviderReference: ref, Reason: reason}}
+	}
+	return l.Push(ctx, authority, items)
+}
+
+// Release puts the newest version of records before audiences, in addition to or instead of those in force.
+func (l *Ledger) Release(ctx context.Context, authority string, refs []string, audiences []*ententev1.Audience, replace bool) ([]*ententev1.Verdict, error) {
+	list, wrong := l.cfg.Directory().resolve(l.cfg.Self, l.cfg.Now(), audiences)
+	if len(audiences) == 0 && !replace {
+		wrong = append(wrong, &ententev1.FieldViolation{Field: "audiences", Reason: "are missing: say before whom, or that they replace the earlier ones"})
+	}
+	verdicts := make([]*ententev1.Verdict, len(refs))
+	err := l.submit(ctx, len(refs), func(b *batch) error {
+		for i, ref := range refs {
+			id := l.RecordID(authority, ref)
+			verdicts[i] = &ententev1.Verdict{ProviderReference: ref, RecordId: id[:], Violations: wrong}
+			if len(wrong) > 0 {
+				verdicts[i].Outcome = ententev1.Outcome_OUTCOME_REJECTED
+				continue
+			}
+			err := b.takeRelease(id, list, replace, verdicts[i])
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("release: %w", err)
+	}
+	return verdicts, nil
+}
+
+func (b *batch) takeRelease(id RecordID, list []intent, replace bool, verdict *ententev1.Verdict) error {
+	known := b.record(id)
+	if known == nil || known.pos == 0 {
+		reject(verdict, "provider_reference", "names no record of this authority")
+		return nil
+	}
+	verdict.Version = known.version
+	if known.withdrawn {
+		reject(verdict, "provider_reference", "names a record that is withdrawn; only a higher version can be released")
+		return nil
+	}
+	if !replace {
+		list = mergeIntents(known.intents, list)
+	}
+	key, err := encodeIntents(list)
+	if err != nil {
+		return err
+	}
+	if known.intents != nil && known.intents.key == key || known.intents == nil && len(list) == 0 {
+		verdict.Outcome = ententev1.Outcome_OUTCOME_DUPLICATE
+		verdict.ReleaseState = known.releaseState()
+		return nil
+	}
+	if len(list) > 0 {
+		newest, _, err := b.version(known, known.version)
+		if err != nil {
+			return err
+		}
+		full := &ententev1.Record{}
+		err = proto.Unmarshal(newest.record, full)
+		if err != nil {
+			return fmt.Errorf("read record %s: %w", id, err)
+		}
+		lacks := b.l.cfg.CheckRelease(full)
+		if len(lacks) > 0 {
+			verdict.Outcome = ententev1.Outcome_OUTCOME_REJECTED
+			verdict.Violations = lacks
+			return nil
+		}
+	}
+	e := &audienceEvent{id: id, intents: key}
+	_, err = b.tx.Append(logSeries, e.encode())
+	if err != nil {
+		return fmt.Errorf("append audiences of record %s: %w", id, err)
+	}
+	in, err := b.l.state.internIntents(key)
+	if err != nil {
+		return err
+	}
+	b.change(id).intents = in
+	err = b.replan(id)
+	if err != nil {
+		return err
+	}
+	verdict.Outcome = ententev1.Outcome_OUTCOME_ACCEPTED
+	verdict.ReleaseState = b.record(id).releaseState()
+	return nil
+}

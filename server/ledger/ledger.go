@@ -1,0 +1,301 @@
+package ledger
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
+	"entente.example/entente/server/store"
+)
+
+var (
+	// ErrAbsent is the answer for what is not there, and for what a caller may not know to be there.
+	ErrAbsent = errors.New("not found")
+	// ErrStopped means that the node is stopping and took nothing.
+	ErrStopped = errors.New("the node is stopping")
+	// ErrRefused means that a document or an entry of somebody else is not sound; the text says what is wrong with it.
+	ErrRefused = errors.New("refused")
+
+	errErased = errors.New("erased")
+)
+
+// Config is what a ledger is told.
+type Config struct {
+	// Self is the node's own member.
+	Self member.ID
+	// IDKey is the member's key for record ids, at least 16 bytes. Another key gives other ids.
+	IDKey []byte
+	// SigningKey signs checkpoints, digests and receipts.
+	SigningKey ed25519.PrivateKey
+	// Directory gives the roster and projects in force.
+	Directory func() *Directory
+	// CheckRecord finds what is wrong with a record as pushed, beyond the field rules of the contract.
+	CheckRecord func(*ententev1.Record) []*ententev1.FieldViolation
+	// CheckRelease finds what a record lacks for leaving the node.
+	CheckRelease func(*ententev1.Record) []*ententev1.FieldViolation
+	// Now is the clock, Rand the source of salts and stream ids.
+	Now  func() time.Time
+	Rand io.Reader
+	// Logger gets what happens, with ids and without personal data.
+	Logger *slog.Logger
+	// Marker is what the marker file of a clean stop held, if there was one.
+	Marker      [32]byte
+	MarkerFound bool
+	// ConfirmWithin is how long the node waits, after an unclean stop, for its readers to say that they know no later
+	// head; 10 s where zero.
+	ConfirmWithin time.Duration
+}
+
+// maxBatch bounds how many items go into one transaction: enough that the cost of a sync is spread, few enough that
+// nobody waits long.
+const maxBatch = 4096
+
+// Ledger is the node's own knowledge. All methods may be called from many goroutines; what changes something needs Run.
+type Ledger struct {
+	cfg      Config
+	store    *store.Store
+	requests chan *request
+	stopped  chan struct{} // closed when Run has ended
+
+	mu      sync.RWMutex // covers state and changed
+	state   *state
+	changed chan struct{} // closed and replaced at each commit that changed something
+
+	confirmBy time.Time // when the wait for readers ends; zero when there is nothing to wait for
+}
+
+// request is one caller's change. do runs in the committer, possibly more than once (a failed transaction is taken apart
+// and tried one by one), so it must set its results anew each time. An error of do fails the transaction.
+type request struct {
+	weight int
+	do     func(b *batch) error
+	done   chan error
+}
+
+// Open reads the store from the beginning and gives the ledger; nothing runs yet.
+func Open(st *store.Store, cfg Config) (*Ledger, error) {
+	if len(cfg.IDKey) < 16 {
+		return nil, fmt.Errorf("open ledger: the id key has %d bytes, at least 16 are needed", len(cfg.IDKey))
+	}
+	if cfg.ConfirmWithin == 0 {
+		cfg.ConfirmWithin = 10 * time.Second
+	}
+	l := &Ledger{cfg: cfg, store: st, requests: make(chan *request, 256), stopped: make(chan struct{}), changed: make(chan struct{})}
+	rebuilt, err := rebuild(st, cfg.Self)
+	if err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	l.state = rebuilt
+	l.findWaiting()
+	if !cfg.MarkerFound || cfg.Marker != l.HeadsDigest() {
+		l.distrust()
+	}
+	return l, nil
+}
+
+// Run commits what callers ask for until ctx ends; what it has taken by then is finished. It returns an error only where
+// the disk leaves no other way than to stop the process.
+func (l *Ledger) Run(ctx context.Context) error {
+	defer close(l.stopped)
+	var confirm <-chan time.Time
+	if !l.confirmBy.IsZero() {
+		timer := time.NewTimer(l.confirmBy.Sub(l.cfg.Now()))
+		defer timer.Stop()
+		confirm = timer.C
+	}
+	for {
+		select {
+		case r := <-l.requests:
+			err := l.commit(l.gather(r))
+			if err != nil {
+				return err
+			}
+		case <-confirm:
+			confirm = nil
+			err := l.commit([]*request{{do: l.giveUpConfirmation, done: make(chan error, 1)}})
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return l.drain()
+		}
+	}
+}
+
+// drain finishes what was taken before the end.
+func (l *Ledger) drain() error {
+	for {
+		select {
+		case r := <-l.requests:
+			err := l.commit(l.gather(r))
+			if err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+// gather takes what else is waiting: the group of one commit is what came while the last one was on its way to the disk.
+func (l *Ledger) gather(one *request) []*request {
+	group := []*request{one}
+	weight := one.weight
+	for weight < maxBatch {
+		select {
+		case r := <-l.requests:
+			group = append(group, r)
+			weight += r.weight
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+// commit runs a group in one transaction and answers each. If we crash before the store's Update returns, none of it was
+// acknowledged and none of it is there; if we crash after, all of it is there and the callers find out by asking again.
+func (l *Ledger) commit(group []*request) error {
+	err := l.try(group)
+	var fatal *store.FatalError
+	switch {
+	case err == nil:
+	case errors.As(err, &fatal):
+		answer(group, err)
+		return fmt.Errorf("commit: %w", err)
+	case len(group) > 1 && !errors.Is(err, store.ErrFull):
+		// One request is at fault: the others must not suffer for it.
+		for _, r := range group {
+			err = l.commit([]*request{r})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	answer(group, err)
+	return nil
+}
+
+func answer(group []*request, err error) {
+	for _, r := range group {
+		r.done <- err
+	}
+}
+
+func (l *Ledger) try(group []*request) error {
+	var b *batch
+	err := l.store.Update(func(tx *store.Tx) error {
+		b = l.newBatch(tx)
+		for _, r := range group {
+			err := r.do(b)
+			if err != nil {
+				return err
+			}
+		}
+		return b.finish()
+	})
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b.install()
+	close(l.changed)
+	l.changed = make(chan struct{})
+	return nil
+}
+
+// submit hands a change to the committer and waits until it is on disk. When ctx ends first, the change may still happen.
+func (l *Ledger) submit(ctx context.Context, weight int, do func(b *batch) error) error {
+	r := &request{weight: weight, do: do, done: make(chan error, 1)}
+	select {
+	case l.requests <- r:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.stopped:
+		return ErrStopped
+	}
+	select {
+	case err := <-r.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.stopped:
+		// Run has ended; it answered before it did, or never took the request.
+		select {
+		case err := <-r.done:
+			return err
+		default:
+			return ErrStopped
+		}
+	}
+}
+
+// Changed gives a channel that is closed at the next change of anything in the ledger. Take it before reading, read, then
+// wait: so no change is missed.
+func (l *Ledger) Changed() <-chan struct{} {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.changed
+}
+
+// DirectoryChanged plans all releases again after the roster or a project has changed.
+func (l *Ledger) DirectoryChanged(ctx context.Context) error {
+	l.mu.RLock()
+	var concerned []RecordID
+	for id, r := range l.state.records {
+		if r.intents != nil {
+			concerned = append(concerned, id)
+		}
+	}
+	l.mu.RUnlock()
+	return l.submitPlans(ctx, concerned)
+}
+
+// submitPlans plans records again, some at a time, so that intake goes on between.
+func (l *Ledger) submitPlans(ctx context.Context, ids []RecordID) error {
+	for len(ids) > 0 {
+		some := ids[:min(len(ids), maxBatch)]
+		ids = ids[len(some):]
+		err := l.submit(ctx, len(some), func(b *batch) error {
+			for _, id := range some {
+				err := b.replan(id)
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findWaiting marks, after a start, the records of which something is still to be put into streams or taken out: those
+// that wait for a record that they name, and those that were taken while the streams could not be written.
+func (l *Ledger) findWaiting() {
+	b := &batch{l: l, memo: newMeaning(l.cfg.Self, l.cfg.Directory())}
+	w := world{channels: b.memo.channels, active: b.memo.active, stream: b.stream, readersOf: b.readersOf}
+	for id, r := range l.state.records {
+		settled := slices.ContainsFunc(r.places, func(at place) bool { return !at.withdrawn && at.version == r.version })
+		if r.intents == nil && !r.withdrawn || settled && len(r.names) == 0 {
+			continue
+		}
+		p := planRecord(w, r)
+		if p.waiting || len(p.release) > 0 || len(p.withdraw) > 0 {
+			r.waiting = true
+			l.state.waiting[id] = struct{}{}
+		}
+	}
+}

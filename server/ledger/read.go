@@ -1,0 +1,630 @@
+package ledger
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
+	"entente.example/entente/proto/stream"
+	"entente.example/entente/server/store"
+)
+
+// StreamInfo describes a stream as it is on disk.
+type StreamInfo struct {
+	No         uint32
+	ID         stream.ID
+	Owner      member.ID
+	Kind       ententev1.StreamKind
+	Project    string
+	Readers    []member.ID // sorted, the owner left out
+	Size       uint64
+	Root       stream.Hash
+	Checkpoint []byte
+	Closed     bool // takes withdrawals only
+	Hidden     bool // received, and after an unclean stop not to be shown until its withdrawals are known
+	OpenedAt   time.Time
+}
+
+func (s *streamState) info() StreamInfo {
+	return StreamInfo{No: s.no, ID: s.id, Owner: s.owner, Kind: s.kind, Project: s.project, Readers: s.readers, Size: s.size(), Root: s.edge.Root(),
+		Checkpoint: s.checkpoint, Closed: s.closed || s.retired, Hidden: s.hidden || s.frozen, OpenedAt: s.opening.GetOpenedAt().AsTime()}
+}
+
+// Streams gives all streams, own and received.
+func (l *Ledger) Streams() []StreamInfo {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	list := make([]StreamInfo, len(l.state.streams))
+	for i, s := range l.state.streams {
+		list[i] = s.info()
+	}
+	return list
+}
+
+// StreamsShared gives the streams of an owner that a reader reads: own ones where owner is this node's member, else those
+// that the node holds.
+func (l *Ledger) StreamsShared(owner, reader member.ID) []StreamInfo {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var list []StreamInfo
+	for _, s := range l.state.streams {
+		if s.owner == owner && s.readers.has(reader) {
+			list = append(list, s.info())
+		}
+	}
+	return list
+}
+
+// Digest is one hash over the streams of an owner that a reader reads, as this node holds them (see stream.Digest). It is
+// kept until one of them changes.
+func (l *Ledger) Digest(owner, reader member.ID) stream.Hash {
+	l.mu.RLock()
+	cache, key := l.digestCache(owner, reader)
+	known := cache[key]
+	l.mu.RUnlock()
+	if known != nil {
+		return *known
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var heads []stream.Head
+	for _, s := range l.state.streams {
+		if s.owner == owner && s.readers.has(reader) {
+			heads = append(heads, stream.Head{Stream: s.id, Size: s.size(), Root: s.edge.Root()})
+		}
+	}
+	digest := stream.Digest(heads)
+	cache, key = l.digestCache(owner, reader)
+	cache[key] = &digest
+	return digest
+}
+
+func (l *Ledger) digestCache(owner, reader member.ID) (map[member.ID]*stream.Hash, member.ID) {
+	if owner == l.cfg.Self {
+		return l.state.digests, reader
+	}
+	return l.state.heldDigest, owner
+}
+
+// SignedDigest is the digest of the own streams for a reader, signed with the time.
+func (l *Ledger) SignedDigest(reader member.ID) (*ententev1.SignedDocument, error) {
+	digest := l.Digest(l.cfg.Self, reader)
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(&ententev1.HeadsDigest{Owner: string(l.cfg.Self), Reader: string(reader), Digest: digest[:], SignedAt: timestamp(l.cfg.Now())})
+	if err != nil {
+		return nil, fmt.Errorf("encode digest: %w", err)
+	}
+	return member.SignDocument(documentDigest, body, l.cfg.Self, l.cfg.SigningKey), nil
+}
+
+// HeadsDigest is one hash over the heads of all streams, own and received: what the marker of a clean stop holds.
+func (l *Ledger) HeadsDigest() [32]byte {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var heads []stream.Head
+	for _, s := range l.state.streams {
+		heads = append(heads, stream.Head{Stream: s.id, Size: s.size(), Root: s.edge.Root()})
+	}
+	return stream.Digest(heads)
+}
+
+func (l *Ledger) ownStreamOf(id stream.ID, reader member.ID) (StreamInfo, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	no, ok := l.state.byID[id]
+	if !ok {
+		return StreamInfo{}, false
+	}
+	s := l.state.stream(no)
+	if !s.own || !s.readers.has(reader) {
+		return StreamInfo{}, false
+	}
+	return s.info(), true
+}
+
+// snapshot gives a stream's state for reading beside the committer, which never changes what it has installed.
+func (l *Ledger) snapshot(no uint32) (*streamState, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	s := l.state.stream(no)
+	if s == nil {
+		return nil, fmt.Errorf("stream %d: %w", no, ErrAbsent)
+	}
+	return s, nil
+}
+
+// source is what of the store reading needs: a view or a transaction.
+type source interface {
+	Get(s store.Series, n uint64) ([]byte, error)
+}
+
+// nodes gives the Merkle tree of a stream.
+func nodes(from source, s *streamState) stream.TileReader {
+	return stream.TileReader{
+		Size: s.size(),
+		Tile: func(level uint, index uint64) ([]byte, error) { return from.Get(tileSeries(s.no, level), index+1) },
+		LeafHashes: func(first, last uint64) ([]stream.Hash, error) {
+			start := s.size() / stream.TileWidth * stream.TileWidth
+			if first >= start && last <= start+uint64(len(s.tail)) {
+				return s.tail[first-start : last-start], nil
+			}
+			var list []stream.Hash
+			for n := first + 1; n <= last; n++ {
+				value, err := from.Get(entrySeries(s.no), n)
+				if err != nil {
+					return nil, err
+				}
+				e, err := decodeEntry(value)
+				if err != nil {
+					return nil, err
+				}
+				list = append(list, stream.LeafHash(e.header))
+			}
+			return list, nil
+		},
+	}
+}
+
+func (l *Ledger) rootAt(no uint32, size uint64) (stream.Hash, error) {
+	s, err := l.snapshot(no)
+	if err != nil {
+		return stream.Hash{}, err
+	}
+	if size == s.size() {
+		return s.edge.Root(), nil
+	}
+	var root stream.Hash
+	err = l.store.View(func(v *store.View) error {
+		root, err = stream.RootAt(nodes(v, s), size)
+		return err
+	})
+	if err != nil {
+		return root, fmt.Errorf("root of stream %s at %d: %w", s.id, size, err)
+	}
+	return root, nil
+}
+
+// Consistency is the proof that the stream at size from is a beginning of the stream at size to.
+func (l *Ledger) Consistency(no uint32, from, to uint64) ([][]byte, error) {
+	s, err := l.snapshot(no)
+	if err != nil {
+		return nil, err
+	}
+	if from == 0 || from == to {
+		return nil, nil
+	}
+	var proof [][]byte
+	err = l.store.View(func(v *store.View) error {
+		proof, err = stream.Consistency(nodes(v, s), from, to)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("prove stream %s from %d to %d: %w", s.id, from, to, err)
+	}
+	return proof, nil
+}
+
+// WithdrawalsAfter gives the withdrawals of a stream with sequences above after and up to upTo, each proven at size upTo.
+func (l *Ledger) WithdrawalsAfter(no uint32, after, upTo uint64, limit int) ([]*ententev1.ProvenHeader, error) {
+	s, err := l.snapshot(no)
+	if err != nil {
+		return nil, err
+	}
+	start, _ := slices.BinarySearch(s.withdrawals, after+1)
+	var list []*ententev1.ProvenHeader
+	err = l.store.View(func(v *store.View) error {
+		for _, seq := range s.withdrawals[start:] {
+			if seq > upTo || len(list) == limit {
+				return nil
+			}
+			value, err := v.Get(entrySeries(no), seq)
+			if err != nil {
+				return err
+			}
+			e, err := decodeEntry(value)
+			if err != nil {
+				return err
+			}
+			proof, err := stream.Inclusion(nodes(v, s), seq-1, upTo)
+			if err != nil {
+				return err
+			}
+			list = append(list, &ententev1.ProvenHeader{Header: slices.Clone(e.header), Inclusion: proof})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("withdrawals of stream %s: %w", s.id, err)
+	}
+	return list, nil
+}
+
+// Entries gives entries of a stream from a sequence on, as they travel, in a short read.
+func (l *Ledger) Entries(no uint32, from uint64, maxEntries, maxBytes int) ([]*ententev1.Entry, error) {
+	s, err := l.snapshot(no)
+	if err != nil {
+		return nil, err
+	}
+	var list []*ententev1.Entry
+	size := 0
+	err = l.store.View(func(v *store.View) error {
+		return v.Scan(entrySeries(no), from, func(n uint64, value []byte) (bool, error) {
+			if n > s.size() {
+				return false, nil
+			}
+			e, err := decodeEntry(slices.Clone(value))
+			if err != nil {
+				return false, err
+			}
+			out, err := l.travelling(v, s, e)
+			if err != nil {
+				return false, fmt.Errorf("entry %d: %w", n, err)
+			}
+			list = append(list, out)
+			size += len(out.GetPayload()) + 128
+			return len(list) < maxEntries && size < maxBytes, nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read stream %s: %w", s.id, err)
+	}
+	return list, nil
+}
+
+func (l *Ledger) travelling(v *store.View, s *streamState, e *storedEntry) (*ententev1.Entry, error) {
+	out := &ententev1.Entry{Header: e.header}
+	switch e.state {
+	case payloadInline:
+		out.Salt, out.Payload = e.salt, e.inline
+	case payloadInLog:
+		payload, _, err := readPayload(v, s, e)
+		if err != nil {
+			return nil, err
+		}
+		out.Salt, out.Payload = e.salt, payload
+	}
+	return out, nil
+}
+
+// readPayload gives the encoded StreamPayload of a stored release and, inside it, the released bytes.
+func readPayload(v source, s *streamState, e *storedEntry) (payload, released []byte, err error) {
+	value, err := v.Get(logSeries, e.pos)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read log %d: %w", e.pos, err)
+	}
+	if first(value) == byte(eventReceived) {
+		decoded, err := decodeEvent(value)
+		if err != nil {
+			return nil, nil, err
+		}
+		payload = decoded.(*receivedEvent).payload
+		released, _, err = splitPayload(payload)
+		return payload, released, err
+	}
+	released, err = formIn(value, s.project)
+	if err != nil {
+		return nil, nil, err
+	}
+	return payloadBytes(released, e.mergeFor), released, nil
+}
+
+// Entry is an entry as a follower of streams sees it.
+type Entry struct {
+	Stream      *StreamInfo
+	Sequence    uint64
+	Type        ententev1.EntryType
+	Owner       member.ID
+	Record      RecordID             // of a release; of a withdrawal, the record that it takes back, where that is known
+	Kind        ententev1.RecordKind // of a release
+	CrimeAreas  uint64               // of a release: one bit for each CrimeArea
+	Released    []byte               // of a release: the encoded ReleasedRecord; nil once erased
+	MergeFor    []member.ID          // of a release to a coordinator: for whom it may merge
+	PayloadHash [32]byte             // SHA-256 of Released
+	Target      stream.ID            // of a withdrawal
+	TargetSeq   uint64
+	Reason      ententev1.WithdrawalReason
+	StillHeld   bool // of a withdrawal: another release of the same record to this node stands
+}
+
+// Follow gives entries of a stream from a sequence on, in a short read. Entries that a follower has no use for (openings,
+// closings, types of a newer version) are in the list too, so that it knows its position.
+func (l *Ledger) Follow(no uint32, from uint64, maxEntries int) ([]Entry, error) {
+	s, err := l.snapshot(no)
+	if err != nil {
+		return nil, err
+	}
+	info := s.info()
+	var list []Entry
+	err = l.store.View(func(v *store.View) error {
+		return v.Scan(entrySeries(no), from, func(n uint64, value []byte) (bool, error) {
+			if n > s.size() {
+				return false, nil
+			}
+			one, err := l.followed(v, s, &info, value)
+			if err != nil {
+				return false, fmt.Errorf("entry %d: %w", n, err)
+			}
+			list = append(list, one)
+			return len(list) < maxEntries, nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("follow stream %s: %w", s.id, err)
+	}
+	return list, nil
+}
+
+func (l *Ledger) followed(v *store.View, s *streamState, info *StreamInfo, value []byte) (Entry, error) {
+	e, err := decodeEntry(value)
+	if err != nil {
+		return Entry{}, err
+	}
+	h, err := stream.ParseHeader(e.header)
+	if err != nil {
+		return Entry{}, err
+	}
+	out := Entry{Stream: info, Sequence: h.Sequence, Type: h.Type, Owner: s.owner, Record: e.id}
+	switch h.Type {
+	case ententev1.EntryType_ENTRY_TYPE_RELEASE:
+		if e.state != payloadInLog {
+			return out, nil
+		}
+		out.MergeFor = e.mergeFor
+		_, released, err := readPayload(v, s, e)
+		if errors.Is(err, errErased) || err == nil && released == nil {
+			return out, nil
+		}
+		if err != nil {
+			return out, err
+		}
+		out.Released = slices.Clone(released)
+		out.PayloadHash = sha256.Sum256(released)
+		out.Record, out.Kind, out.CrimeAreas, err = glance(released)
+		return out, err
+	case ententev1.EntryType_ENTRY_TYPE_WITHDRAWAL:
+		out.Target, out.TargetSeq, out.Reason = h.Target, h.TargetSequence, ententev1.WithdrawalReason(h.Reason)
+		out.Record, out.StillHeld, err = l.withdrawnRecord(v, h)
+		return out, err
+	}
+	return out, nil
+}
+
+// withdrawnRecord finds which record a withdrawal takes back, and whether this node still holds it otherwise.
+func (l *Ledger) withdrawnRecord(v *store.View, h stream.Header) (RecordID, bool, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	no := l.state.byID[h.Target]
+	s := l.state.stream(no)
+	if s == nil || h.TargetSequence > s.size() {
+		return RecordID{}, false, nil
+	}
+	value, err := v.Get(entrySeries(no), h.TargetSequence)
+	if err != nil {
+		return RecordID{}, false, err
+	}
+	e, err := decodeEntry(value)
+	if err != nil {
+		return RecordID{}, false, err
+	}
+	if s.own {
+		r := l.state.records[e.id]
+		held := r != nil && slices.ContainsFunc(r.places, func(at place) bool { return !at.withdrawn })
+		return e.id, held, nil
+	}
+	return e.id, len(l.state.held[Name{Owner: s.owner, Record: e.id}]) > 0, nil
+}
+
+// Record gives an own record: its newest version, or the one asked for. ErrAbsent where there is none.
+func (l *Ledger) Record(id RecordID, version uint64) (*ententev1.HeldRecord, error) {
+	l.mu.RLock()
+	r := l.state.records[id]
+	var out *ententev1.HeldRecord
+	if r != nil && r.pos != 0 {
+		out = l.held(id, r)
+	}
+	l.mu.RUnlock()
+	if out == nil {
+		return nil, fmt.Errorf("record %s: %w", id, ErrAbsent)
+	}
+	err := l.store.View(func(v *store.View) error { return fillRecord(v, r, version, out) })
+	if err != nil {
+		return nil, fmt.Errorf("record %s: %w", id, err)
+	}
+	return out, nil
+}
+
+// held is a record's state without its body. The caller holds the lock.
+func (l *Ledger) held(id RecordID, r *record) *ententev1.HeldRecord {
+	out := &ententev1.HeldRecord{RecordId: id[:], Authority: r.authority, Withdrawn: r.withdrawn, Deliveries: l.deliveries(r), ReleaseState: r.releaseState()}
+	if r.intents != nil {
+		for _, in := range r.intents.list {
+			out.Audiences = append(out.Audiences, in.audience)
+		}
+	}
+	return out
+}
+
+func fillRecord(v *store.View, r *record, version uint64, out *ententev1.HeldRecord) error {
+	pos := r.pos
+	if version != 0 && version != r.version {
+		pos = r.head
+	}
+	for pos != 0 {
+		value, err := v.Get(logSeries, pos)
+		if err != nil {
+			return fmt.Errorf("read log %d: %w", pos, err)
+		}
+		e, err := decodeRecordEvent(value)
+		if err != nil {
+			return fmt.Errorf("log %d: %w", pos, err)
+		}
+		if version != 0 && e.version != version {
+			pos = e.previous
+			continue
+		}
+		out.Record = &ententev1.Record{}
+		out.ReceivedAt = timestamppb.New(time.Unix(0, e.receivedAt).UTC())
+		return proto.Unmarshal(e.record, out.Record)
+	}
+	return fmt.Errorf("version %d: %w", version, ErrAbsent)
+}
+
+// ListQuery narrows a list of own records.
+type ListQuery struct {
+	Authority string // empty: all
+	Kinds     []ententev1.RecordKind
+	Withdrawn *bool
+	After     uint64 // from a response before
+	Limit     int
+}
+
+// Records lists own records in the order of their first versions, and where to go on; 0 at the end.
+func (l *Ledger) Records(q ListQuery) ([]*ententev1.HeldRecord, uint64, error) {
+	type found struct {
+		r   *record
+		out *ententev1.HeldRecord
+	}
+	var page []found
+	var next uint64
+	l.mu.RLock()
+	for i := q.After; i < uint64(len(l.state.order)); i++ {
+		if len(page) == q.Limit {
+			next = i
+			break
+		}
+		id := l.state.order[i]
+		r := l.state.records[id]
+		if r == nil || r.pos == 0 || q.Authority != "" && r.authority != q.Authority || len(q.Kinds) > 0 && !slices.Contains(q.Kinds, r.kind) ||
+			q.Withdrawn != nil && r.withdrawn != *q.Withdrawn {
+			continue
+		}
+		page = append(page, found{r: r, out: l.held(id, r)})
+	}
+	l.mu.RUnlock()
+	list := make([]*ententev1.HeldRecord, len(page))
+	err := l.store.View(func(v *store.View) error {
+		for i, f := range page {
+			err := fillRecord(v, f.r, 0, f.out)
+			if err != nil {
+				return err
+			}
+			list[i] = f.out
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("list records: %w", err)
+	}
+	return list, next, nil
+}
+
+// Stats are the figures of the own records.
+type Stats struct {
+	Records    uint64
+	Waiting    uint64
+	StoreBytes int64
+}
+
+// Stats gives the figures.
+func (l *Ledger) Stats() Stats {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return Stats{Records: uint64(len(l.state.order)), Waiting: uint64(len(l.state.waiting)), StoreBytes: l.store.Size()}
+}
+
+// LibraryRef is a lesson or practice that the node holds.
+type LibraryRef struct {
+	Owner  member.ID
+	Record RecordID
+	Kind   ententev1.RecordKind
+}
+
+// Library lists lessons and practices of the given kinds (all where none are given), own and received, newest first. What
+// is withdrawn or hidden is not in it.
+func (l *Ledger) Library(kinds []ententev1.RecordKind) []LibraryRef {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var list []LibraryRef
+	seen := map[Name]bool{}
+	for _, item := range slices.Backward(l.state.library) {
+		n := Name{Owner: item.Owner, Record: item.Record}
+		if seen[n] || len(kinds) > 0 && !slices.Contains(kinds, item.Kind) || !l.libraryHas(n) {
+			continue
+		}
+		seen[n] = true
+		list = append(list, item)
+	}
+	return list
+}
+
+func (l *Ledger) libraryHas(n Name) bool {
+	if n.Owner == l.cfg.Self {
+		r := l.state.records[n.Record]
+		return r != nil && r.pos != 0 && !r.withdrawn
+	}
+	return slices.ContainsFunc(l.state.held[n], func(at heldPlace) bool { return !l.state.stream(at.stream).info().Hidden })
+}
+
+// LibraryRecord gives a lesson or practice in the form in which it was, or would be, released. ErrAbsent for anything else.
+func (l *Ledger) LibraryRecord(owner member.ID, id RecordID) (*ententev1.ReleasedRecord, error) {
+	n := Name{Owner: owner, Record: id}
+	l.mu.RLock()
+	there := l.libraryHas(n) && slices.ContainsFunc(l.state.library, func(item LibraryRef) bool { return item.Owner == owner && item.Record == id })
+	places := l.state.held[n]
+	r := l.state.records[n.Record]
+	l.mu.RUnlock()
+	if !there {
+		return nil, fmt.Errorf("library: %w", ErrAbsent)
+	}
+	out := &ententev1.ReleasedRecord{}
+	err := l.store.View(func(v *store.View) error {
+		released, err := l.libraryBytes(v, n, r, places)
+		if err != nil {
+			return err
+		}
+		return proto.Unmarshal(released, out)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("library: record %s: %w", n.Record, err)
+	}
+	return out, nil
+}
+
+func (l *Ledger) libraryBytes(v *store.View, n Name, r *record, places []heldPlace) ([]byte, error) {
+	if n.Owner != l.cfg.Self {
+		value, err := v.Get(logSeries, places[len(places)-1].pos)
+		if err != nil {
+			return nil, err
+		}
+		decoded, err := decodeEvent(value)
+		if err != nil {
+			return nil, err
+		}
+		e, ok := decoded.(*receivedEvent)
+		if !ok || len(e.payload) == 0 {
+			return nil, ErrAbsent
+		}
+		released, _, err := splitPayload(e.payload)
+		return released, err
+	}
+	value, err := v.Get(logSeries, r.pos)
+	if err != nil {
+		return nil, err
+	}
+	e, err := decodeRecordEvent(value)
+	if err != nil {
+		return nil, err
+	}
+	full := &ententev1.Record{}
+	err = proto.Unmarshal(e.record, full)
+	if err != nil {
+		return nil, err
+	}
+	return l.releasedForm(n.Record, e.authority, full, "")
+}

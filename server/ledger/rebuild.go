@@ -1,0 +1,290 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
+	"entente.example/entente/proto/stream"
+	"entente.example/entente/server/store"
+)
+
+// rebuild reads the state from the store: the streams, the log, and the entries of each stream. It is the only way in
+// which state comes to be at a start, after a clean stop as after a crash.
+func rebuild(st *store.Store, self member.ID) (*state, error) {
+	s := newState()
+	err := st.View(func(v *store.View) error {
+		err := s.readStreams(v, self)
+		if err != nil {
+			return err
+		}
+		return s.readAhead(v)
+	})
+	if err != nil {
+		return nil, err
+	}
+	received := map[uint64]ententev1.RecordKind{}
+	err = scan(st, logSeries, func(n uint64, value []byte) error { return s.readLog(n, value, received) })
+	if err != nil {
+		return nil, fmt.Errorf("read the log: %w", err)
+	}
+	for _, str := range s.streams {
+		err = scan(st, entrySeries(str.no), func(n uint64, value []byte) error { return s.readEntry(str, n, value, received) })
+		if err != nil {
+			return nil, fmt.Errorf("read stream %s: %w", str.id, err)
+		}
+		if str.rows != str.edge.Size() {
+			return nil, fmt.Errorf("read stream %s: %d entries for a head of %d: %w", str.id, str.rows, str.edge.Size(), errMalformed)
+		}
+	}
+	for _, str := range s.streams {
+		s.readWithdrawals(str)
+	}
+	s.index(self)
+	return s, nil
+}
+
+// scanSlice is how many values one read transaction covers.
+const scanSlice = 4096
+
+// scan reads a series in short transactions.
+func scan(st *store.Store, series store.Series, fn func(n uint64, value []byte) error) error {
+	next := uint64(1)
+	for {
+		seen := 0
+		err := st.View(func(v *store.View) error {
+			return v.Scan(series, next, func(n uint64, value []byte) (bool, error) {
+				seen++
+				next = n + 1
+				return seen < scanSlice, fn(n, value)
+			})
+		})
+		if err != nil {
+			return err
+		}
+		if seen < scanSlice {
+			return nil
+		}
+	}
+}
+
+func (s *state) readStreams(v *store.View, self member.ID) error {
+	openings := map[uint32][]byte{}
+	err := v.Each(tableStreams, func(key, value []byte) error {
+		if len(key) != 4 {
+			return fmt.Errorf("stream table: %w", errMalformed)
+		}
+		openings[binary.BigEndian.Uint32(key)] = slices.Clone(value)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read streams: %w", err)
+	}
+	s.streams = make([]*streamState, len(openings))
+	for no, encoded := range openings {
+		if no == 0 || int(no) > len(openings) {
+			return fmt.Errorf("read streams: number %d of %d: %w", no, len(openings), errMalformed)
+		}
+		opening := &ententev1.StreamOpening{}
+		err = proto.Unmarshal(encoded, opening)
+		if err != nil {
+			return fmt.Errorf("read stream %d: %w", no, err)
+		}
+		str, err := streamFromOpening(opening, self)
+		if err != nil {
+			return err
+		}
+		str.no = no
+		head, err := v.GetKey(tableHeads, numberKey(no))
+		if err != nil {
+			return fmt.Errorf("read head of stream %s: %w", str.id, err)
+		}
+		if head == nil {
+			return fmt.Errorf("stream %s has no head: %w", str.id, errMalformed)
+		}
+		err = str.decodeHead(head)
+		if err != nil {
+			return err
+		}
+		s.streams[no-1] = str
+		s.byID[str.id] = no
+	}
+	for _, str := range s.streams {
+		if str.own {
+			s.open[str.key] = str.no
+		}
+	}
+	return nil
+}
+
+func (s *state) readAhead(v *store.View) error {
+	return v.Each(tableAhead, func(key, value []byte) error {
+		if len(key) < 24 || len(value) != 1 {
+			return fmt.Errorf("withdrawals ahead: %w", errMalformed)
+		}
+		t := target{owner: member.ID(key[24:]), sequence: binary.BigEndian.Uint64(key[16:24])}
+		copy(t.stream[:], key[:16])
+		s.ahead[t] = ahead{reason: value[0]}
+		return nil
+	})
+}
+
+func (s *state) readLog(n uint64, value []byte, received map[uint64]ententev1.RecordKind) error {
+	decoded, err := decodeEvent(value)
+	if err != nil {
+		return fmt.Errorf("log %d: %w", n, err)
+	}
+	switch e := decoded.(type) {
+	case *recordEvent:
+		r := s.records[e.id]
+		if r == nil {
+			r = &record{}
+			s.records[e.id] = r
+			s.order = append(s.order, e.id)
+			if isLibrary(e.kind) {
+				s.library = append(s.library, LibraryRef{Record: e.id, Kind: e.kind})
+			}
+		}
+		applyRecord(r, n, e)
+		r.authority = s.internAuthority(e.authority)
+		if e.hasIntents {
+			r.intents, err = s.internIntents(e.intents)
+			if err != nil {
+				return err
+			}
+		}
+	case *audienceEvent:
+		r := s.records[e.id]
+		if r == nil {
+			return fmt.Errorf("log %d names an unknown record: %w", n, errMalformed)
+		}
+		r.intents, err = s.internIntents(e.intents)
+		if err != nil {
+			return err
+		}
+	case *withdrawnEvent:
+		r := s.records[e.id]
+		if r == nil {
+			return fmt.Errorf("log %d names an unknown record: %w", n, errMalformed)
+		}
+		applyWithdrawn(r, e)
+	case *formEvent:
+		r := s.records[e.id]
+		if r != nil && e.version == r.version && len(e.released) > 0 {
+			r.forms = append(r.forms, form{project: e.project, pos: n})
+		}
+	case *receivedEvent:
+		if len(e.payload) > 0 {
+			received[n] = e.kind
+		}
+	case *receiptEvent:
+		str := s.stream(e.stream)
+		if str != nil && e.size >= str.confirmed[e.reader].size {
+			str.confirmed[e.reader] = confirmation{size: e.size, at: e.at}
+		}
+	}
+	return nil
+}
+
+// readEntry takes one stored entry into the state: places of own records, holdings of others', the last tile.
+func (s *state) readEntry(str *streamState, n uint64, value []byte, received map[uint64]ententev1.RecordKind) error {
+	e, err := decodeEntry(value)
+	if err != nil {
+		return fmt.Errorf("entry %d: %w", n, err)
+	}
+	str.rows++
+	if n > str.edge.Size()/stream.TileWidth*stream.TileWidth {
+		str.tail = append(str.tail, stream.LeafHash(e.header))
+	}
+	h, err := stream.ParseHeader(e.header)
+	if err != nil {
+		return fmt.Errorf("entry %d: %w", n, err)
+	}
+	switch h.Type {
+	case ententev1.EntryType_ENTRY_TYPE_WITHDRAWAL:
+		str.withdrawals = append(str.withdrawals, n)
+		str.targets = append(str.targets, target{owner: str.owner, stream: h.Target, sequence: h.TargetSequence})
+	case ententev1.EntryType_ENTRY_TYPE_RELEASE:
+		s.readRelease(str, n, e, received)
+	}
+	return nil
+}
+
+func (s *state) readRelease(str *streamState, n uint64, e *storedEntry, received map[uint64]ententev1.RecordKind) {
+	if str.own {
+		r := s.records[e.id]
+		if r == nil {
+			r = &record{}
+			s.records[e.id] = r
+		}
+		r.places = append(r.places, place{stream: str.no, sequence: n, version: e.version, mergeFor: newMemberSet(e.mergeFor...).key()})
+		return
+	}
+	if e.state != payloadInLog {
+		return
+	}
+	kind, held := received[e.pos]
+	if !held {
+		return
+	}
+	name := Name{Owner: str.owner, Record: e.id}
+	if isLibrary(kind) && len(s.held[name]) == 0 {
+		s.library = append(s.library, LibraryRef{Owner: str.owner, Record: e.id, Kind: kind})
+	}
+	s.held[name] = append(s.held[name], heldPlace{stream: str.no, sequence: n, pos: e.pos})
+}
+
+// readWithdrawals marks the own places that a stream's withdrawals take back.
+func (s *state) readWithdrawals(str *streamState) {
+	if !str.own {
+		str.targets = nil
+		return
+	}
+	for i, t := range str.targets {
+		no := s.byID[t.stream]
+		if no == 0 {
+			continue
+		}
+		key := placeKey{stream: no, sequence: t.sequence}
+		if s.rebuilding == nil {
+			s.rebuilding = map[placeKey]withdrawnBy{}
+		}
+		s.rebuilding[key] = withdrawnBy{stream: str.no, sequence: str.withdrawals[i]}
+	}
+	str.targets = nil
+}
+
+type placeKey struct {
+	stream   uint32
+	sequence uint64
+}
+
+type withdrawnBy struct {
+	stream   uint32
+	sequence uint64
+}
+
+// index fills what is derived from records: who names whom, what waits, which places are withdrawn.
+func (s *state) index(self member.ID) {
+	for i, n := range s.library {
+		if n.Owner == "" {
+			s.library[i].Owner = self
+		}
+	}
+	for id, r := range s.records {
+		for i := range r.places {
+			by, ok := s.rebuilding[placeKey{stream: r.places[i].stream, sequence: r.places[i].sequence}]
+			if ok {
+				r.places[i].withdrawn, r.places[i].byStream, r.places[i].bySeq = true, by.stream, by.sequence
+			}
+		}
+		for _, n := range r.names {
+			s.dependents[n] = append(s.dependents[n], id)
+		}
+	}
+	s.rebuilding = nil
+}

@@ -1,0 +1,180 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
+	"entente.example/entente/proto/stream"
+)
+
+const (
+	documentReceipt = "receipt"
+	documentDigest  = "digest"
+
+	// maxErasedInReceipt keeps a receipt within what the contract takes.
+	maxErasedInReceipt = 10000
+)
+
+// PendingReceipts signs a receipt for each stream of an owner of which more is applied than the last receipt said.
+func (l *Ledger) PendingReceipts(owner member.ID) ([]*ententev1.SignedDocument, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var list []*ententev1.SignedDocument
+	for _, s := range l.state.streams {
+		if s.own || s.owner != owner || s.size() <= s.receipted && len(s.erased) == 0 {
+			continue
+		}
+		root := s.edge.Root()
+		r := &ententev1.Receipt{Reader: string(l.cfg.Self), Owner: string(owner), StreamId: s.id[:], Size: s.size(), Root: root[:], SignedAt: timestamp(l.cfg.Now())}
+		for _, e := range s.erased[:min(len(s.erased), maxErasedInReceipt)] {
+			r.Erased = append(r.Erased, &ententev1.EntryRef{StreamId: slices.Clone(e.stream[:]), Sequence: e.sequence})
+		}
+		body, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
+		if err != nil {
+			return nil, fmt.Errorf("encode receipt: %w", err)
+		}
+		list = append(list, member.SignDocument(documentReceipt, body, l.cfg.Self, l.cfg.SigningKey))
+	}
+	return list, nil
+}
+
+// ReceiptsSent notes that an owner has taken receipts. If we crash before, they are sent again.
+func (l *Ledger) ReceiptsSent(ctx context.Context, docs []*ententev1.SignedDocument) error {
+	if len(docs) == 0 {
+		return nil
+	}
+	return l.submit(ctx, len(docs), func(b *batch) error {
+		for _, doc := range docs {
+			r := &ententev1.Receipt{}
+			err := proto.Unmarshal(doc.GetBody(), r)
+			if err != nil {
+				return fmt.Errorf("read receipt: %w", err)
+			}
+			id, err := stream.ParseID(r.GetStreamId())
+			if err != nil {
+				return fmt.Errorf("read receipt: %w", err)
+			}
+			s := b.streamByID(id)
+			if s == nil {
+				continue
+			}
+			s = b.changeStream(s.no)
+			s.receipted = max(s.receipted, r.GetSize())
+			s.erased = slices.DeleteFunc(slices.Clone(s.erased), func(e *entryRef) bool {
+				return slices.ContainsFunc(r.GetErased(), func(sent *ententev1.EntryRef) bool {
+					return sent.GetSequence() == e.sequence && string(sent.GetStreamId()) == string(e.stream[:])
+				})
+			})
+		}
+		return nil
+	})
+}
+
+// AcceptReceipt takes a reader's signed receipt for an own stream: verified, kept, and from then on part of the delivery
+// table. A receipt that does not fit what this node has signed is refused.
+func (l *Ledger) AcceptReceipt(ctx context.Context, doc *ententev1.SignedDocument, from member.ID) error {
+	signer, err := member.VerifyDocument(doc, documentReceipt, l.cfg.Directory().Roster.VerifyingKeys)
+	if err != nil {
+		return fmt.Errorf("receipt of %s: %w: %w", from, ErrRefused, err)
+	}
+	r := &ententev1.Receipt{}
+	err = proto.Unmarshal(doc.GetBody(), r)
+	if err != nil {
+		return fmt.Errorf("receipt of %s: %w: %w", from, ErrRefused, err)
+	}
+	if signer != from || r.GetReader() != string(from) || r.GetOwner() != string(l.cfg.Self) {
+		return fmt.Errorf("receipt of %s names other members: %w", from, ErrRefused)
+	}
+	id, err := stream.ParseID(r.GetStreamId())
+	if err != nil {
+		return fmt.Errorf("receipt of %s: %w: %w", from, ErrRefused, err)
+	}
+	info, ok := l.ownStreamOf(id, from)
+	if !ok {
+		return fmt.Errorf("receipt of %s: stream: %w", from, ErrAbsent)
+	}
+	if r.GetSize() > info.Size {
+		return fmt.Errorf("receipt of %s for %d entries of stream %s, which has %d: %w", from, r.GetSize(), id, info.Size, ErrRefused)
+	}
+	root, err := l.rootAt(info.No, r.GetSize())
+	if err != nil {
+		return fmt.Errorf("receipt of %s: %w", from, err)
+	}
+	if string(root[:]) != string(r.GetRoot()) {
+		return fmt.Errorf("receipt of %s for another history of stream %s: %w", from, id, ErrRefused)
+	}
+	encoded, err := proto.Marshal(doc)
+	if err != nil {
+		return fmt.Errorf("encode receipt: %w", err)
+	}
+	return l.submit(ctx, 1, func(b *batch) error {
+		e := &receiptEvent{stream: info.No, reader: from, size: r.GetSize(), at: b.now.UnixNano(), document: encoded}
+		_, err := b.tx.Append(logSeries, e.encode())
+		if err != nil {
+			return fmt.Errorf("append receipt: %w", err)
+		}
+		s := b.changeStream(info.No)
+		if e.size >= s.confirmed[from].size {
+			s.confirmed[from] = confirmation{size: e.size, at: e.at}
+		}
+		return nil
+	})
+}
+
+// ReaderState is one reader of an own stream by its receipts.
+type ReaderState struct {
+	Member        member.ID
+	ConfirmedSize uint64
+	State         ententev1.DeliveryState
+	At            time.Time // zero while there is no receipt
+}
+
+// Readers gives the readers of an own stream, in order.
+func (l *Ledger) Readers(no uint32) []ReaderState {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	s := l.state.stream(no)
+	if s == nil || !s.own {
+		return nil
+	}
+	var list []ReaderState
+	for _, m := range s.readers {
+		c := s.confirmed[m]
+		r := ReaderState{Member: m, ConfirmedSize: c.size, State: ententev1.DeliveryState_DELIVERY_STATE_PENDING}
+		if c.at != 0 {
+			r.At = time.Unix(0, c.at).UTC()
+			r.State = ententev1.DeliveryState_DELIVERY_STATE_DELIVERED
+		}
+		if c.at != 0 && c.size == s.size() {
+			r.State = ententev1.DeliveryState_DELIVERY_STATE_APPLIED
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
+// deliveries is the delivery table of one record: a line for each entry and reader. The caller holds the lock.
+func (l *Ledger) deliveries(r *record) []*ententev1.Delivery {
+	var list []*ententev1.Delivery
+	for _, at := range r.places {
+		s := l.state.stream(at.stream)
+		for _, m := range s.readers {
+			d := &ententev1.Delivery{Member: string(m), Entry: &ententev1.EntryRef{StreamId: slices.Clone(s.id[:]), Sequence: at.sequence}, Withdrawn: at.withdrawn,
+				State: ententev1.DeliveryState_DELIVERY_STATE_PENDING}
+			if s.confirmed[m].size >= at.sequence {
+				d.State = ententev1.DeliveryState_DELIVERY_STATE_DELIVERED
+			}
+			if at.withdrawn && l.state.stream(at.byStream).confirmed[m].size >= at.bySeq {
+				d.State = ententev1.DeliveryState_DELIVERY_STATE_APPLIED
+			}
+			list = append(list, d)
+		}
+	}
+	return list
+}

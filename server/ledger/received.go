@@ -1,0 +1,371 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
+	"entente.example/entente/proto/stream"
+)
+
+// Held gives the positions in the streams of an owner that the node holds something of.
+func (l *Ledger) Held(owner member.ID) []*ententev1.StreamPosition {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var list []*ententev1.StreamPosition
+	for _, s := range l.state.streams {
+		if !s.own && s.owner == owner {
+			list = append(list, &ententev1.StreamPosition{StreamId: slices.Clone(s.id[:]), Size: s.size()})
+		}
+	}
+	return list
+}
+
+// Reader gives a verifier for a stream of an owner from the position held, or from the beginning. For an own stream it is
+// the verifier with which a lost tail is pulled back.
+func (l *Ledger) Reader(owner member.ID, id stream.ID) (*stream.Reader, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	no, ok := l.state.byID[id]
+	if !ok {
+		return stream.NewReader(owner, id, l.cfg.Self, stream.Edge{}), nil
+	}
+	s := l.state.stream(no)
+	if s.owner != owner {
+		return nil, fmt.Errorf("stream %s does not belong to %s: %w", id, owner, ErrRefused)
+	}
+	r := stream.NewReader(owner, id, l.cfg.Self, s.edge)
+	newest, err := stream.OpenCheckpoint(s.checkpoint, owner, id, l.cfg.Directory().Roster.VerifyingKeys(owner))
+	note := s.checkpoint
+	if err != nil {
+		// Signed by a key that counts no more, or nothing held yet: the edge alone says where we are.
+		newest, note = stream.Checkpoint{}, nil
+	}
+	err = r.Resume(s.closed, newest, note)
+	if err != nil {
+		return nil, fmt.Errorf("resume stream %s: %w", id, err)
+	}
+	return r, nil
+}
+
+// Covered tells, for the streams of an owner, whether a known withdrawal covers an entry: only then may its payload be
+// missing.
+func (l *Ledger) Covered(owner member.ID) func(in stream.ID, sequence uint64) bool {
+	return func(in stream.ID, sequence uint64) bool {
+		l.mu.RLock()
+		defer l.mu.RUnlock()
+		_, ok := l.state.ahead[target{owner: owner, stream: in, sequence: sequence}]
+		return ok
+	}
+}
+
+// ApplyWithdrawals takes withdrawals that were proven ahead of the position: what is held of their targets is erased now,
+// what is not held will never be kept.
+func (l *Ledger) ApplyWithdrawals(ctx context.Context, owner member.ID, in stream.ID, list []stream.Withdrawal) error {
+	if len(list) == 0 {
+		return nil
+	}
+	err := l.submit(ctx, len(list), func(b *batch) error {
+		for _, w := range list {
+			err := b.applyWithdrawal(owner, in, w)
+			if err != nil {
+				return err
+			}
+		}
+		return b.drainQueue()
+	})
+	if err != nil {
+		return fmt.Errorf("apply withdrawals of stream %s: %w", in, err)
+	}
+	return nil
+}
+
+// applyWithdrawal erases the target of a received withdrawal. It is kept in mind for good: entries may come after it, or
+// be offered again. Applying it twice changes nothing.
+func (b *batch) applyWithdrawal(owner member.ID, in stream.ID, w stream.Withdrawal) error {
+	t := target{owner: owner, stream: w.Target, sequence: w.TargetSequence}
+	if b.isAhead(t) {
+		return nil
+	}
+	err := b.tx.Put(tableAhead, t.key(), []byte{w.Reason})
+	if err != nil {
+		return fmt.Errorf("keep withdrawal: %w", err)
+	}
+	b.ahead[t] = ahead{reason: w.Reason}
+	s := b.streamByID(w.Target)
+	if s == nil || s.own || s.owner != owner || s.size() < w.TargetSequence {
+		return nil
+	}
+	return b.eraseReceived(b.changeStream(s.no), w.TargetSequence, in)
+}
+
+// eraseReceived erases payload and salt of a received entry, and what the node made of it. receiptFor is the stream whose
+// next receipt says so.
+func (b *batch) eraseReceived(s *streamState, sequence uint64, receiptFor stream.ID) error {
+	value, err := b.tx.Get(entrySeries(s.no), sequence)
+	if err != nil {
+		return fmt.Errorf("read entry %d of stream %s: %w", sequence, s.id, err)
+	}
+	e, err := decodeEntry(value)
+	if err != nil {
+		return err
+	}
+	if e.state != payloadInLog {
+		return nil
+	}
+	value, err = b.tx.Get(logSeries, e.pos)
+	if err != nil {
+		return fmt.Errorf("read log %d: %w", e.pos, err)
+	}
+	decoded, err := decodeEvent(value)
+	if err != nil {
+		return fmt.Errorf("log %d: %w", e.pos, err)
+	}
+	event, ok := decoded.(*receivedEvent)
+	if !ok {
+		return fmt.Errorf("log %d holds no received record: %w", e.pos, errMalformed)
+	}
+	event.payload = nil
+	err = b.tx.Replace(logSeries, e.pos, event.encode())
+	if err != nil {
+		return fmt.Errorf("erase log %d: %w", e.pos, err)
+	}
+	gone := &storedEntry{header: slices.Clone(e.header), state: payloadErased, id: e.id, version: e.version}
+	err = b.tx.Replace(entrySeries(s.no), sequence, gone.encode())
+	if err != nil {
+		return fmt.Errorf("erase entry %d of stream %s: %w", sequence, s.id, err)
+	}
+	name := Name{Owner: s.owner, Record: e.id}
+	b.held[name] = slices.DeleteFunc(slices.Clone(b.heldPlaces(name)), func(at heldPlace) bool {
+		return at.stream == s.no && at.sequence == sequence
+	})
+	b.erasures = append(b.erasures, Erasure{Stream: s.no, Sequence: sequence})
+	b.noteErased(s, sequence, receiptFor)
+	b.queue = append(b.queue, b.dependents(name)...)
+	return nil
+}
+
+// noteErased puts an erased entry on the next receipt.
+func (b *batch) noteErased(s *streamState, sequence uint64, receiptFor stream.ID) {
+	carrier := s
+	if receiptFor != s.id {
+		other := b.streamByID(receiptFor)
+		if other != nil {
+			carrier = b.changeStream(other.no)
+		}
+	}
+	carrier.erased = append(carrier.erased, &entryRef{stream: s.id, sequence: sequence})
+}
+
+// drainQueue plans own records that name something which fell.
+func (b *batch) drainQueue() error {
+	for len(b.queue) > 0 {
+		next := b.queue[0]
+		b.queue = b.queue[1:]
+		err := b.planOne(next)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ApplyEntries takes verified entries of an owner's stream: entries, position and indexes in one transaction. What is held
+// already is passed over, so applying again changes nothing. edge and checkpoint are the verifier's after the entries.
+func (l *Ledger) ApplyEntries(ctx context.Context, owner member.ID, id stream.ID, entries []stream.Verified, edge stream.Edge, checkpoint []byte) error {
+	err := l.submit(ctx, len(entries), func(b *batch) error {
+		return b.applyEntries(owner, id, entries, edge, checkpoint)
+	})
+	if err != nil {
+		return fmt.Errorf("apply entries of stream %s: %w", id, err)
+	}
+	return nil
+}
+
+func (b *batch) applyEntries(owner member.ID, id stream.ID, entries []stream.Verified, edge stream.Edge, checkpoint []byte) error {
+	s := b.streamByID(id)
+	for _, v := range entries {
+		if s != nil && v.Header.Sequence <= s.size() {
+			continue
+		}
+		if s == nil {
+			made, err := b.receiveOpening(owner, v)
+			if err != nil {
+				return err
+			}
+			s = made
+		}
+		s = b.changeStream(s.no)
+		if s.frozen && v.Header.Type == ententev1.EntryType_ENTRY_TYPE_RELEASE {
+			return fmt.Errorf("stream %s is frozen after two contradicting heads: %w", id, ErrRefused)
+		}
+		err := b.applyEntry(s, v)
+		if err != nil {
+			return err
+		}
+	}
+	if s == nil {
+		return nil
+	}
+	s = b.changeStream(s.no)
+	if s.edge.Size() == edge.Size() && s.edge.Root() != edge.Root() {
+		return fmt.Errorf("stream %s: root at %d is not the verified one: %w", id, edge.Size(), ErrRefused)
+	}
+	if len(checkpoint) > 0 {
+		s.checkpoint = slices.Clone(checkpoint)
+	}
+	return b.drainQueue()
+}
+
+func (b *batch) receiveOpening(owner member.ID, v stream.Verified) (*streamState, error) {
+	if v.Header.Sequence != 1 || v.Header.Type != ententev1.EntryType_ENTRY_TYPE_OPENING {
+		return nil, fmt.Errorf("a stream begins with its opening: %w", ErrRefused)
+	}
+	payload := &ententev1.StreamPayload{}
+	err := proto.Unmarshal(v.Payload, payload)
+	if err != nil {
+		return nil, fmt.Errorf("read opening: %w: %w", ErrRefused, err)
+	}
+	opening := payload.GetOpening()
+	if opening == nil || member.ID(opening.GetOwner()) != owner || owner == b.l.cfg.Self {
+		return nil, fmt.Errorf("opening names another owner: %w", ErrRefused)
+	}
+	return b.addStream(opening)
+}
+
+// applyEntry stores one verified entry.
+func (b *batch) applyEntry(s *streamState, v stream.Verified) error {
+	e := &storedEntry{header: v.HeaderBytes, state: payloadNone}
+	switch {
+	case v.Header.Type == ententev1.EntryType_ENTRY_TYPE_OPENING:
+		e.state, e.salt, e.inline = payloadInline, v.Salt, v.Payload
+	case v.Header.Type == ententev1.EntryType_ENTRY_TYPE_RELEASE:
+		err := b.receiveRelease(s, v, e)
+		if err != nil {
+			return err
+		}
+	case len(v.Payload) > 0:
+		// A type from a newer version: kept and verified as received, out of every answer.
+		e.state, e.salt, e.inline = payloadInline, v.Salt, v.Payload
+	}
+	err := b.store(s, e)
+	if err != nil {
+		return err
+	}
+	switch v.Header.Type {
+	case ententev1.EntryType_ENTRY_TYPE_CLOSING:
+		s.closed = true
+	case ententev1.EntryType_ENTRY_TYPE_WITHDRAWAL:
+		s.withdrawals = append(s.withdrawals, v.Header.Sequence)
+		w, ok := v.Header.Withdrawal(s.id)
+		if ok {
+			return b.applyWithdrawal(s.owner, s.id, w)
+		}
+	}
+	return nil
+}
+
+// receiveRelease keeps the payload of a release, unless a withdrawal covers it already.
+func (b *batch) receiveRelease(s *streamState, v stream.Verified, e *storedEntry) error {
+	t := target{owner: s.owner, stream: s.id, sequence: v.Header.Sequence}
+	if len(v.Payload) == 0 || b.isAhead(t) {
+		e.state = payloadErased
+		if !s.own {
+			b.noteErased(s, v.Header.Sequence, s.id)
+		}
+		return nil
+	}
+	released, mergeFor, err := splitPayload(v.Payload)
+	if err != nil {
+		return fmt.Errorf("entry %d of stream %s: %w: %w", v.Header.Sequence, s.id, ErrRefused, err)
+	}
+	id, kind, crimes, err := glance(released)
+	if err != nil {
+		return fmt.Errorf("entry %d of stream %s: %w: %w", v.Header.Sequence, s.id, ErrRefused, err)
+	}
+	event := &receivedEvent{stream: s.no, sequence: v.Header.Sequence, id: id, kind: kind, crimes: crimes, payload: v.Payload}
+	pos, err := b.tx.Append(logSeries, event.encode())
+	if err != nil {
+		return fmt.Errorf("append received record: %w", err)
+	}
+	e.state, e.salt, e.pos, e.id, e.mergeFor = payloadInLog, v.Salt, pos, id, mergeFor
+	if s.own {
+		return b.recoverPlace(s, v.Header.Sequence, id, kind, mergeFor)
+	}
+	name := Name{Owner: s.owner, Record: id}
+	before := b.heldPlaces(name)
+	if isLibrary(kind) && len(before) == 0 {
+		b.library = append(b.library, LibraryRef{Owner: s.owner, Record: id, Kind: kind})
+	}
+	b.held[name] = append(slices.Clone(before), heldPlace{stream: s.no, sequence: v.Header.Sequence, pos: pos})
+	b.queue = append(b.queue, b.dependents(name)...)
+	return nil
+}
+
+// Freeze stops a stream for which its owner has signed two histories. The contradicting heads are kept as proof. The
+// stream still takes withdrawals.
+func (l *Ledger) Freeze(ctx context.Context, owner member.ID, id stream.ID, evidence [][]byte) error {
+	err := l.submit(ctx, 1, func(b *batch) error {
+		s := b.streamByID(id)
+		if s == nil || s.owner != owner {
+			return nil
+		}
+		w := writer{}
+		for _, note := range evidence {
+			w.bytes(note)
+		}
+		err := b.tx.Put(tableForks, id[:], w.b)
+		if err != nil {
+			return fmt.Errorf("keep the proof: %w", err)
+		}
+		b.changeStream(s.no).frozen = true
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("freeze stream %s: %w", id, err)
+	}
+	return nil
+}
+
+// Fresh says that an owner's node has been heard: with withdrawalsApplied, all withdrawals that it knows are applied here,
+// and its streams are shown again after an unclean stop.
+func (l *Ledger) Fresh(owner member.ID, withdrawalsApplied bool) {
+	if !withdrawalsApplied {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	shown := false
+	for i, s := range l.state.streams {
+		if s.own || s.owner != owner || !s.hidden {
+			continue
+		}
+		c := *s
+		c.hidden = false
+		l.state.streams[i] = &c
+		shown = true
+	}
+	if shown {
+		close(l.changed)
+		l.changed = make(chan struct{})
+	}
+}
+
+// Erasure is a received entry whose payload has been erased.
+type Erasure struct {
+	Stream   uint32
+	Sequence uint64
+}
+
+// Erasures gives the received entries erased since the ledger was opened, from a number on, and the number to go on from.
+// A withdrawal can be applied before the follower of a stream comes to it: who computes something from entries drops these
+// first.
+func (l *Ledger) Erasures(after uint64) ([]Erasure, uint64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.Clone(l.state.erasures[after:]), uint64(len(l.state.erasures))
+}

@@ -1,0 +1,182 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
+)
+
+// RecordID is the id of a record of the own member.
+func (l *Ledger) RecordID(authority, reference string) RecordID {
+	return recordID(l.cfg.IDKey, authority, reference)
+}
+
+// KindOf is the kind of a body: the number of the field that is set. It is UNSPECIFIED for an empty one.
+func KindOf(body *ententev1.Body) ententev1.RecordKind {
+	m := body.ProtoReflect()
+	field := m.WhichOneof(m.Descriptor().Oneofs().Get(0))
+	if field == nil {
+		return ententev1.RecordKind_RECORD_KIND_UNSPECIFIED
+	}
+	return ententev1.RecordKind(field.Number())
+}
+
+func isLibrary(kind ententev1.RecordKind) bool {
+	return kind == ententev1.RecordKind_RECORD_KIND_LESSON || kind == ententev1.RecordKind_RECORD_KIND_GOOD_PRACTICE
+}
+
+// crimeMask is a set of crime areas: one bit for each number below 64.
+func crimeMask(areas []ententev1.CrimeArea) uint64 {
+	var mask uint64
+	for _, a := range areas {
+		if a > 0 && a < 64 {
+			mask |= 1 << uint(a)
+		}
+	}
+	return mask
+}
+
+// resolveRef finds the record that a reference of an own record means: one of the same authority by its reference, or any
+// by owner and id.
+func (l *Ledger) resolveRef(authority string, ref *ententev1.RecordRef) (Name, error) {
+	switch t := ref.GetTarget().(type) {
+	case *ententev1.RecordRef_ProviderReference:
+		if ref.GetProviderMember() != "" && ref.GetProviderMember() != string(l.cfg.Self) {
+			return Name{}, errors.New("gives a provider reference of another member; its records are named by id")
+		}
+		return Name{Owner: l.cfg.Self, Record: l.RecordID(authority, t.ProviderReference)}, nil
+	case *ententev1.RecordRef_RecordId:
+		id, err := ParseRecordID(t.RecordId)
+		if err != nil {
+			return Name{}, err
+		}
+		owner := l.cfg.Self
+		if ref.GetProviderMember() != "" {
+			owner, err = member.ParseID(ref.GetProviderMember())
+			if err != nil {
+				return Name{}, errors.New("names a provider member that is no member id")
+			}
+		}
+		return Name{Owner: owner, Record: id}, nil
+	}
+	return Name{}, errors.New("names no record")
+}
+
+// releasedForm is the encoded form in which a record leaves the node under a project ("" for none): without national
+// version and home references, with no audience but that project. It is made by listing what goes, not by leaving out what
+// stays: a field that is new in Record stays at home until somebody adds it here.
+func (l *Ledger) releasedForm(id RecordID, authority string, r *ententev1.Record, project string) ([]byte, error) {
+	e := r.GetEnvelope()
+	body, err := l.releasedBody(authority, r.GetBody())
+	if err != nil {
+		return nil, fmt.Errorf("record %s: %w", id, err)
+	}
+	out := &ententev1.ReleasedRecord{
+		RecordId: id[:],
+		Envelope: &ententev1.ReleasedEnvelope{
+			ProviderMember:    string(l.cfg.Self),
+			ProviderAuthority: authority,
+			ProjectId:         project,
+			RecordedAt:        e.GetRecordedAt(),
+			CollectedAt:       e.GetCollectedAt(),
+			ValidFrom:         e.GetValidFrom(),
+			ValidTo:           e.GetValidTo(),
+			Purpose:           e.GetPurpose(),
+			LegalBasis:        e.GetLegalBasis(),
+			Evaluation:        e.GetEvaluation(),
+			Handling:          e.GetHandling(),
+			Classification:    e.GetClassification(),
+			RetainUntil:       e.GetRetainUntil(),
+			ReviewDue:         e.GetReviewDue(),
+			Assertion:         e.GetAssertion(),
+		},
+		Body:       body,
+		CrimeAreas: r.GetCrimeAreas(),
+	}
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(out)
+	if err != nil {
+		return nil, fmt.Errorf("encode record %s: %w", id, err)
+	}
+	return encoded, nil
+}
+
+// releasedBody is the body with references by id. Bodies that name no record are passed on as they are, not copied.
+func (l *Ledger) releasedBody(authority string, body *ententev1.Body) (*ententev1.Body, error) {
+	if len(namesOf(body)) == 0 {
+		return body, nil
+	}
+	body = proto.CloneOf(body)
+	for _, ref := range namesOf(body) {
+		n, err := l.resolveRef(authority, ref)
+		if err != nil {
+			return nil, err
+		}
+		ref.Target = &ententev1.RecordRef_RecordId{RecordId: n.Record[:]}
+		ref.ProviderMember = string(n.Owner)
+	}
+	for _, tie := range body.GetAssociation().GetTies() {
+		// Why a tie was strictly necessary to record is the provider's own business.
+		tie.SpecialCategory = nil
+	}
+	return body, nil
+}
+
+// Field numbers of ReleasedRecord that glance reads.
+const (
+	releasedFieldID     = 1
+	releasedFieldBody   = 3
+	releasedFieldCrimes = 4
+)
+
+// glance reads from an encoded ReleasedRecord what an index needs, without decoding the body: its id, its kind and its
+// crime areas. A kind that this version does not know reads as what it is; what cannot be read at all is an error.
+func glance(released []byte) (id RecordID, kind ententev1.RecordKind, crimes uint64, err error) {
+	for b := released; len(b) > 0; {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return id, 0, 0, fmt.Errorf("read released record: %w", protowire.ParseError(n))
+		}
+		b = b[n:]
+		n = protowire.ConsumeFieldValue(num, typ, b)
+		if n < 0 {
+			return id, 0, 0, fmt.Errorf("read released record: %w", protowire.ParseError(n))
+		}
+		value := b[:n]
+		b = b[n:]
+		switch {
+		case num == releasedFieldID && typ == protowire.BytesType:
+			v, _ := protowire.ConsumeBytes(value)
+			id, err = ParseRecordID(v)
+			if err != nil {
+				return id, 0, 0, err
+			}
+		case num == releasedFieldBody && typ == protowire.BytesType:
+			v, _ := protowire.ConsumeBytes(value)
+			field, _, n := protowire.ConsumeTag(v)
+			if n > 0 {
+				kind = ententev1.RecordKind(field)
+			}
+		case num == releasedFieldCrimes && typ == protowire.BytesType:
+			v, _ := protowire.ConsumeBytes(value)
+			for len(v) > 0 {
+				area, n := protowire.ConsumeVarint(v)
+				if n < 0 {
+					break
+				}
+				v = v[n:]
+				if area > 0 && area < 64 {
+					crimes |= 1 << area
+				}
+			}
+		}
+	}
+	if id == (RecordID{}) {
+		return id, 0, 0, errors.New("released record has no id")
+	}
+	return id, kind, crimes, nil
+}

@@ -1,0 +1,284 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
+	"entente.example/entente/proto/stream"
+)
+
+// After an unclean stop the node may have forgotten the end of its own streams: it crashed and its disk lost what it had
+// acknowledged, or an operator put an older backup in its place. To write on would sign a second history for numbers that
+// readers already hold. So until each reader of a stream has said that it knows no later head, the stream is not written;
+// if one does not say so in time, or knows a later head, the stream is retired and a successor is opened for the same
+// readers. The price of a wrong suspicion is one more stream; the price of writing on would be a fork.
+
+// LostTail is a head of an own stream that a reader holds and this node does not.
+type LostTail struct {
+	Reader member.ID
+	Stream stream.ID
+	Size   uint64
+}
+
+// distrust marks the own streams as waiting for their readers, and hides received ones until their withdrawals are known.
+// It runs before the ledger is used.
+func (l *Ledger) distrust() {
+	for _, s := range l.state.streams {
+		switch {
+		case !s.own:
+			s.hidden = true
+		case s.retired:
+		case len(s.readers) == 0:
+			s.retired = true
+		default:
+			s.unconfirmed = map[member.ID]bool{}
+			for _, m := range s.readers {
+				s.unconfirmed[m] = true
+			}
+			l.confirmBy = l.cfg.Now().Add(l.cfg.ConfirmWithin)
+		}
+	}
+}
+
+// Unconfirmed gives the readers whose answer is still needed before all own streams can be written, in order.
+func (l *Ledger) Unconfirmed() []member.ID {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var list []member.ID
+	for _, s := range l.state.streams {
+		for m := range s.unconfirmed {
+			list = append(list, m)
+		}
+	}
+	return newMemberSet(list...)
+}
+
+// Confirm takes what a reader holds of the own streams. A stream that it does not list it holds nothing of. A head that is
+// not ours is verified to be signed by us before it counts: a reader must not be able to retire our streams by a lie.
+func (l *Ledger) Confirm(ctx context.Context, reader member.ID, heads []*ententev1.StreamHead) error {
+	known := map[stream.ID]stream.Checkpoint{}
+	for _, h := range heads {
+		id, err := stream.ParseID(h.GetStreamId())
+		if err != nil {
+			return fmt.Errorf("confirmation of %s: %w: %w", reader, ErrRefused, err)
+		}
+		c, err := stream.OpenCheckpoint(h.GetCheckpoint(), l.cfg.Self, id, l.cfg.Directory().Roster.VerifyingKeys(l.cfg.Self))
+		if err != nil {
+			return fmt.Errorf("confirmation of %s: stream %s: %w: %w", reader, id, ErrRefused, err)
+		}
+		known[id] = c
+	}
+	var again []RecordID
+	err := l.submit(ctx, 1, func(b *batch) error {
+		for _, s := range slices.Clone(l.state.streams) {
+			if !s.own || !s.unconfirmed[reader] {
+				continue
+			}
+			s = b.changeStream(s.no)
+			c, listed := known[s.id]
+			delete(known, s.id)
+			later, err := b.later(s, c, listed)
+			if err != nil {
+				return err
+			}
+			if later {
+				b.retire(s, reader, c.Size)
+				continue
+			}
+			delete(s.unconfirmed, reader)
+		}
+		for id, c := range known {
+			// A stream of ours that we do not know at all: opened after the backup.
+			if b.streamByID(id) == nil {
+				b.lost[id] = LostTail{Reader: reader, Stream: id, Size: c.Size}
+			}
+		}
+		again = b.waitingRecords()
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("confirmation of %s: %w", reader, err)
+	}
+	return l.submitPlans(ctx, again)
+}
+
+// later tells whether a reader's head of an own stream is one that this node does not have in its history.
+func (b *batch) later(s *streamState, c stream.Checkpoint, listed bool) (bool, error) {
+	if !listed || c.Size == 0 {
+		return false, nil
+	}
+	if c.Size > s.size() {
+		return true, nil
+	}
+	root, err := stream.RootAt(nodes(b.tx, s), c.Size)
+	if err != nil {
+		return false, fmt.Errorf("stream %s: root at %d: %w", s.id, c.Size, err)
+	}
+	return !bytes.Equal(root[:], c.Root[:]), nil
+}
+
+// retire ends an own stream for good; a successor takes its place with the next thing that is to be appended.
+func (b *batch) retire(s *streamState, reader member.ID, size uint64) {
+	s.retired = true
+	s.unconfirmed = nil
+	if size > s.size() {
+		b.lost[s.id] = LostTail{Reader: reader, Stream: s.id, Size: size}
+	}
+	b.l.cfg.Logger.Warn("own stream retired: its readers know, or may know, a later head", "stream", s.id.String(), "size", s.size(), "reader", string(reader), "reader_size", size)
+}
+
+// giveUpConfirmation retires what is not confirmed in time.
+func (l *Ledger) giveUpConfirmation(b *batch) error {
+	for _, s := range slices.Clone(l.state.streams) {
+		if len(s.unconfirmed) > 0 {
+			b.retire(b.changeStream(s.no), "", 0)
+		}
+	}
+	for _, id := range b.waitingRecords() {
+		err := b.replan(id)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// waitingRecords lists the records with something to be appended yet.
+func (b *batch) waitingRecords() []RecordID {
+	var list []RecordID
+	for id := range b.l.state.waiting {
+		list = append(list, id)
+	}
+	slices.SortFunc(list, func(a, c RecordID) int { return bytes.Compare(a[:], c[:]) })
+	return list
+}
+
+// LostTails gives the heads that readers hold beyond ours and that are not pulled back yet.
+func (l *Ledger) LostTails() []LostTail {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var list []LostTail
+	for id, tail := range l.state.lost {
+		no := l.state.byID[id]
+		if no != 0 && l.state.stream(no).size() >= tail.Size {
+			continue
+		}
+		list = append(list, tail)
+	}
+	return list
+}
+
+// TailReader gives the verifier with which a lost tail is pulled back from its reader.
+func (l *Ledger) TailReader(tail LostTail) *stream.Reader {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var edge stream.Edge
+	no := l.state.byID[tail.Stream]
+	if no != 0 {
+		edge = l.state.stream(no).edge
+	}
+	return stream.NewReader(l.cfg.Self, tail.Stream, l.cfg.Self, edge)
+}
+
+// RecoverTail puts back entries of an own stream that a reader still had. The stream stays retired: it is known again, so
+// that what it released can be withdrawn by its successor, and never written again.
+func (l *Ledger) RecoverTail(ctx context.Context, id stream.ID, entries []stream.Verified, checkpoint []byte) error {
+	err := l.submit(ctx, len(entries), func(b *batch) error {
+		s := b.streamByID(id)
+		for _, v := range entries {
+			if s == nil {
+				made, err := b.recoverOpening(v)
+				if err != nil {
+					return err
+				}
+				s = made
+			}
+			if !s.own {
+				return fmt.Errorf("is not ours: %w", ErrRefused)
+			}
+			s = b.changeStream(s.no)
+			s.retired = true
+			s.unconfirmed = nil
+			if v.Header.Sequence <= s.size() {
+				continue
+			}
+			err := b.applyEntry(s, v)
+			if err != nil {
+				return err
+			}
+			err = b.recoverWithdrawal(s, v)
+			if err != nil {
+				return err
+			}
+		}
+		if s != nil && len(checkpoint) > 0 {
+			b.changeStream(s.no).checkpoint = slices.Clone(checkpoint)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("recover stream %s: %w", id, err)
+	}
+	return nil
+}
+
+func (b *batch) recoverOpening(v stream.Verified) (*streamState, error) {
+	opening := v.Opening
+	if opening == nil || member.ID(opening.GetOwner()) != b.l.cfg.Self {
+		return nil, fmt.Errorf("opening is not ours: %w", ErrRefused)
+	}
+	s, err := b.addStream(opening)
+	if err != nil {
+		return nil, err
+	}
+	_, taken := b.openStream(s.key)
+	if !taken {
+		b.open[s.key] = s.no
+	}
+	return s, nil
+}
+
+// recoverPlace makes a recovered release known as a place of its record, even where the record itself is lost until its
+// national system pushes it again. Version 0 is below any: the next push supersedes it.
+func (b *batch) recoverPlace(s *streamState, sequence uint64, id RecordID, kind ententev1.RecordKind, mergeFor []member.ID) error {
+	r := b.change(id)
+	if r.pos == 0 {
+		r.kind = kind
+	}
+	r.places = append(r.places, place{stream: s.no, sequence: sequence, mergeFor: newMemberSet(mergeFor...).key()})
+	return nil
+}
+
+// recoverWithdrawal marks the place that a recovered withdrawal takes back.
+func (b *batch) recoverWithdrawal(s *streamState, v stream.Verified) error {
+	w, ok := v.Header.Withdrawal(s.id)
+	if !ok {
+		return nil
+	}
+	in := b.streamByID(w.Target)
+	if in == nil || !in.own {
+		return nil
+	}
+	value, err := b.tx.Get(entrySeries(in.no), w.TargetSequence)
+	if err != nil {
+		return fmt.Errorf("read entry %d of stream %s: %w", w.TargetSequence, in.id, err)
+	}
+	e, err := decodeEntry(value)
+	if err != nil {
+		return err
+	}
+	if b.record(e.id) == nil {
+		return nil
+	}
+	r := b.change(e.id)
+	for i := range r.places {
+		if r.places[i].stream == in.no && r.places[i].sequence == w.TargetSequence {
+			r.places[i].withdrawn, r.places[i].byStream, r.places[i].bySeq = true, s.no, v.Header.Sequence
+		}
+	}
+	return b.eraseEntry(in.no, w.TargetSequence, r)
+}

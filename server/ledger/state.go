@@ -1,0 +1,177 @@
+package ledger
+
+import (
+	"maps"
+	"slices"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
+	"entente.example/entente/proto/stream"
+)
+
+// record is what the node keeps in memory of one own record. Bodies stay in the log.
+type record struct {
+	order       uint64 // position of the first version: the order of List
+	head        uint64 // position of the version taken last: where the chain of versions begins
+	pos         uint64 // position of the highest version; 0 for a record known only by a recovered stream
+	version     uint64 // highest version held
+	floor       uint64 // withdrawn up to this version; 0 never
+	withdrawn   bool
+	reason      ententev1.WithdrawalReason // why it is withdrawn
+	waiting     bool                       // a part of what is wanted is not yet in streams
+	kind        ententev1.RecordKind
+	authority   string // interned
+	intents     *intents
+	crimes      uint64
+	restriction *ententev1.Restriction
+	names       []Name
+	forms       []form // of the highest version
+	places      []place
+}
+
+// place is one entry of an own stream that carries, or carried, a record.
+type place struct {
+	stream    uint32
+	sequence  uint64
+	version   uint64
+	mergeFor  string // key of the set of readers named to a coordinator
+	withdrawn bool
+	byStream  uint32 // where the withdrawal stands
+	bySeq     uint64
+}
+
+func (r *record) clone() *record {
+	c := *r
+	c.places = slices.Clone(r.places)
+	c.forms = slices.Clone(r.forms)
+	return &c
+}
+
+// heldPlace is one entry of a stream that brought a record of somebody else.
+type heldPlace struct {
+	stream   uint32
+	sequence uint64
+	pos      uint64
+}
+
+// streamState is what the node keeps in memory of one stream, own or received.
+type streamState struct {
+	no          uint32
+	id          stream.ID
+	owner       member.ID
+	own         bool
+	kind        ententev1.StreamKind
+	project     string
+	readers     memberSet
+	opening     *ententev1.StreamOpening
+	key         channelKey
+	edge        stream.Edge
+	tail        []stream.Hash // leaf hashes of the last, incomplete tile
+	closed      bool          // a CLOSING entry stands in it
+	retired     bool          // own, never to be written again: a successor takes its place
+	frozen      bool          // two contradicting heads were seen
+	checkpoint  []byte
+	withdrawals []uint64    // sequences of its WITHDRAWAL entries
+	rows        uint64      // while the state is rebuilt: entries read
+	targets     []target    // while the state is rebuilt: what withdrawals take back
+	erased      []*entryRef // received: erased since the last receipt
+	receipted   uint64      // received: head of the last receipt sent
+	confirmed   map[member.ID]confirmation
+	unconfirmed map[member.ID]bool // own, after an unclean stop: readers that have not yet answered
+	hidden      bool               // received, after an unclean stop: not shown until its withdrawals are known
+}
+
+type entryRef struct {
+	stream   stream.ID
+	sequence uint64
+}
+
+type confirmation struct {
+	size uint64
+	at   int64
+}
+
+func (s *streamState) size() uint64 { return s.edge.Size() }
+
+// appendable tells whether the node may write to this own stream.
+func (s *streamState) appendable() bool {
+	return s.own && !s.retired && len(s.unconfirmed) == 0
+}
+
+func (s *streamState) clone() *streamState {
+	c := *s
+	c.edge = s.edge.Clone()
+	c.tail = slices.Clone(s.tail)
+	c.withdrawals = slices.Clip(s.withdrawals)
+	c.erased = slices.Clip(s.erased)
+	c.confirmed = maps.Clone(s.confirmed)
+	c.unconfirmed = maps.Clone(s.unconfirmed)
+	return &c
+}
+
+// target is an entry as a withdrawal names it. The owner of the withdrawal belongs to it: what one member says of another's
+// stream counts for nothing.
+type target struct {
+	owner    member.ID
+	stream   stream.ID
+	sequence uint64
+}
+
+// state is all that the node keeps in memory. It is the log and the streams read from the beginning, and nothing else.
+type state struct {
+	records    map[RecordID]*record
+	order      []RecordID // own records in the order of their first version
+	streams    []*streamState
+	byID       map[stream.ID]uint32
+	open       map[channelKey]uint32      // the newest own stream of each channel
+	held       map[Name][]heldPlace       // records of others, by the entries that brought them and are not erased
+	dependents map[Name][]RecordID        // own records by the records that they name
+	waiting    map[RecordID]struct{}      // own records with waiting set
+	ahead      map[target]ahead           // received withdrawals whose target is not held yet, or not any more
+	library    []LibraryRef               // lessons and practices, own and received, oldest first
+	authority  map[string]string          // interned names of authorities; the committer's alone
+	intents    map[string]*intents        // interned sets of audiences; the committer's alone
+	digests    map[member.ID]*stream.Hash // cached digests over own streams by reader
+	heldDigest map[member.ID]*stream.Hash // cached digests over received streams by owner
+	lost       map[stream.ID]LostTail     // heads of own streams that readers hold beyond ours
+	erasures   []Erasure                  // received entries erased since the start, oldest first
+	rebuilding map[placeKey]withdrawnBy   // while the state is rebuilt
+}
+
+// ahead is a withdrawal that is known.
+type ahead struct {
+	reason uint8
+}
+
+func newState() *state {
+	return &state{
+		records:    map[RecordID]*record{},
+		byID:       map[stream.ID]uint32{},
+		open:       map[channelKey]uint32{},
+		held:       map[Name][]heldPlace{},
+		dependents: map[Name][]RecordID{},
+		waiting:    map[RecordID]struct{}{},
+		ahead:      map[target]ahead{},
+		authority:  map[string]string{},
+		intents:    map[string]*intents{},
+		digests:    map[member.ID]*stream.Hash{},
+		heldDigest: map[member.ID]*stream.Hash{},
+		lost:       map[stream.ID]LostTail{},
+	}
+}
+
+func (s *state) stream(no uint32) *streamState {
+	if no == 0 || int(no) > len(s.streams) {
+		return nil
+	}
+	return s.streams[no-1]
+}
+
+func (s *state) internAuthority(name string) string {
+	known, ok := s.authority[name]
+	if ok {
+		return known
+	}
+	s.authority[name] = name
+	return name
+}
