@@ -1,0 +1,82 @@
+package network
+
+import (
+	"slices"
+	"strings"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// factsOf writes what a record says as facts, each once, in order of field and value. Every field of the body that is
+// set gives one fact a value, by the field's name in the singular; so a field that is new in the contract needs nothing
+// here but its name (facts_names.go). The ends and the kind of an association are no facts of it: they say which it is.
+func factsOf(released *ententev1.ReleasedRecord) []fact {
+	body := released.GetBody().ProtoReflect()
+	content := body.WhichOneof(body.Descriptor().Oneofs().ByName("kind"))
+	facts := messageFacts(nil, body.Get(content).Message())
+	for _, area := range released.GetCrimeAreas() {
+		facts = append(facts, fact{"crime_area", enumText(area.Descriptor(), area.Number())})
+	}
+	slices.SortFunc(facts, fact.compare)
+	return slices.Compact(facts)
+}
+
+func (f fact) compare(other fact) int {
+	order := strings.Compare(f.field, other.field)
+	if order != 0 {
+		return order
+	}
+	return strings.Compare(f.value, other.value)
+}
+
+// messageFacts appends a fact for each value of each field that is set.
+func messageFacts(facts []fact, content protoreflect.Message) []fact {
+	_, isAssociation := content.Interface().(*ententev1.Association)
+	fields := content.Descriptor().Fields()
+	for i := range fields.Len() {
+		field := fields.Get(i)
+		if !content.Has(field) || (isAssociation && namesAssociation(field.Name())) {
+			continue
+		}
+		value := content.Get(field)
+		if !field.IsList() {
+			facts = valueFacts(facts, field, value)
+			continue
+		}
+		list := value.List()
+		for n := range list.Len() {
+			facts = valueFacts(facts, field, list.Get(n))
+		}
+	}
+	return facts
+}
+
+// namesAssociation tells whether a field says which association it is.
+func namesAssociation(field protoreflect.Name) bool {
+	return field == "from" || field == "to" || field == "kind"
+}
+
+// valueFacts appends the facts of one value: mostly one.
+func valueFacts(facts []fact, field protoreflect.FieldDescriptor, value protoreflect.Value) []fact {
+	if field.Kind() == protoreflect.MessageKind {
+		switch content := value.Message().Interface().(type) {
+		case *ententev1.Vehicle, *ententev1.Vessel, *ententev1.Aircraft:
+			// They only group the fields of a means of transport.
+			return messageFacts(facts, value.Message())
+		case *ententev1.PersonName:
+			facts = appendFact(facts, "original_name", content.GetFullOriginal())
+		case *ententev1.TextName:
+			facts = appendFact(facts, "original_name", content.GetOriginal())
+		}
+	}
+	return appendFact(facts, factName(field), valueText(field, value))
+}
+
+func appendFact(facts []fact, field, value string) []fact {
+	value = strings.TrimSpace(value)
+	if value == "" {
+		return facts
+	}
+	return append(facts, fact{field, value})
+}
