@@ -341,7 +341,7 @@ func (b *batch) eraseEntry(no uint32, sequence uint64, r *record) error {
 	if e.state != payloadInLog {
 		return nil
 	}
-	gone := &storedEntry{header: slices.Clone(e.header), state: payloadErased, id: e.id, version: e.version}
+	gone := &storedEntry{header: slices.Clone(e.header), state: payloadErased, id: e.id, version: e.version, kind: uint64(r.kind), crimes: r.crimes}
 	pos, project := e.pos, b.stream(no).project
 	err = b.tx.Replace(entrySeries(no), sequence, gone.encode())
 	if err != nil {

@@ -28,6 +28,8 @@ type storedEntry struct {
 	pos      uint64      // payloadInLog: position in the log
 	id       RecordID    // of a release
 	version  uint64      // of a release of an own record
+	kind     uint64      // payloadErased: the kind of the record, that a follower's filter still fits its withdrawal
+	crimes   uint64      // payloadErased: its crime areas, likewise
 	mergeFor []member.ID // own releases to a coordinator: for whom it may merge
 	inline   []byte      // payloadInline: the encoded StreamPayload
 }
@@ -52,6 +54,8 @@ func (e *storedEntry) encode() []byte {
 	case payloadErased:
 		w.raw(e.id[:])
 		w.uint(e.version)
+		w.uint(e.kind)
+		w.uint(e.crimes)
 	}
 	return w.b
 }
@@ -80,6 +84,8 @@ func decodeEntry(value []byte) (*storedEntry, error) {
 	case payloadErased:
 		e.id = r.id()
 		e.version = r.uint()
+		e.kind = r.uint()
+		e.crimes = r.uint()
 	default:
 		r.fail()
 	}

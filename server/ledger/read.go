@@ -389,35 +389,37 @@ func (l *Ledger) followed(v *store.View, s *streamState, info *StreamInfo, value
 		return out, err
 	case ententev1.EntryType_ENTRY_TYPE_WITHDRAWAL:
 		out.Target, out.TargetSeq, out.Reason = h.Target, h.TargetSequence, ententev1.WithdrawalReason(h.Reason)
-		out.Record, out.StillHeld, err = l.withdrawnRecord(v, h)
-		return out, err
+		return out, l.withdrawnRecord(v, h, &out)
 	}
 	return out, nil
 }
 
-// withdrawnRecord finds which record a withdrawal takes back, and whether this node still holds it otherwise.
-func (l *Ledger) withdrawnRecord(v *store.View, h stream.Header) (RecordID, bool, error) {
+// withdrawnRecord finds which record a withdrawal takes back, and whether this node still holds it otherwise. What was
+// withdrawn before it ever came leaves it unknown.
+func (l *Ledger) withdrawnRecord(v *store.View, h stream.Header, out *Entry) error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	no := l.state.byID[h.Target]
 	s := l.state.stream(no)
 	if s == nil || h.TargetSequence > s.size() {
-		return RecordID{}, false, nil
+		return nil
 	}
 	value, err := v.Get(entrySeries(no), h.TargetSequence)
 	if err != nil {
-		return RecordID{}, false, err
+		return err
 	}
 	e, err := decodeEntry(value)
 	if err != nil {
-		return RecordID{}, false, err
+		return err
 	}
-	if s.own {
-		r := l.state.records[e.id]
-		held := r != nil && slices.ContainsFunc(r.places, func(at place) bool { return !at.withdrawn })
-		return e.id, held, nil
+	out.Record, out.Kind, out.CrimeAreas = e.id, ententev1.RecordKind(e.kind), e.crimes
+	if !s.own {
+		out.StillHeld = len(l.state.held[Name{Owner: s.owner, Record: e.id}]) > 0
+		return nil
 	}
-	return e.id, len(l.state.held[Name{Owner: s.owner, Record: e.id}]) > 0, nil
+	r := l.state.records[e.id]
+	out.StillHeld = r != nil && slices.ContainsFunc(r.places, func(at place) bool { return !at.withdrawn })
+	return nil
 }
 
 // Record gives an own record: its newest version, or the one asked for. ErrAbsent where there is none.

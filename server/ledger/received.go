@@ -134,7 +134,7 @@ func (b *batch) eraseReceived(s *streamState, sequence uint64, receiptFor stream
 	if err != nil {
 		return fmt.Errorf("erase log %d: %w", e.pos, err)
 	}
-	gone := &storedEntry{header: slices.Clone(e.header), state: payloadErased, id: e.id, version: e.version}
+	gone := &storedEntry{header: slices.Clone(e.header), state: payloadErased, id: e.id, version: e.version, kind: uint64(event.kind), crimes: event.crimes}
 	err = b.tx.Replace(entrySeries(s.no), sequence, gone.encode())
 	if err != nil {
 		return fmt.Errorf("erase entry %d of stream %s: %w", sequence, s.id, err)
