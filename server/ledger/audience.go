@@ -38,7 +38,7 @@ func encodeIntents(list []intent) (string, error) {
 	w := writer{}
 	w.uint(uint64(len(list)))
 	for _, in := range list {
-		b, err := proto.MarshalOptions{Deterministic: true}.Marshal(in.audience)
+		b, err := deterministic().Marshal(in.audience)
 		if err != nil {
 			return "", fmt.Errorf("encode audience: %w", err)
 		}

@@ -409,7 +409,7 @@ func (b *batch) form(id RecordID, r *record, project string) (uint64, []byte, er
 	if err != nil {
 		return 0, nil, fmt.Errorf("read record: %w", err)
 	}
-	released, err := b.l.releasedForm(id, e.authority, full, project)
+	released, err := b.l.releasedForm(id, e.authority, full, nil, project)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -574,7 +574,7 @@ func (b *batch) openNew(key channelKey, readers memberSet, predecessor stream.ID
 		return nil, err
 	}
 	b.open[key] = s.no
-	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(&ententev1.StreamPayload{Content: &ententev1.StreamPayload_Opening{Opening: opening}})
+	payload, err := deterministic().Marshal(&ententev1.StreamPayload{Content: &ententev1.StreamPayload_Opening{Opening: opening}})
 	if err != nil {
 		return nil, fmt.Errorf("encode opening: %w", err)
 	}
@@ -592,7 +592,7 @@ func (b *batch) addStream(opening *ententev1.StreamOpening) (*streamState, error
 		return nil, err
 	}
 	s.no = uint32(len(b.l.state.streams) + len(b.opened) + 1)
-	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(opening)
+	encoded, err := deterministic().Marshal(opening)
 	if err != nil {
 		return nil, fmt.Errorf("encode opening: %w", err)
 	}

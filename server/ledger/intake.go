@@ -76,7 +76,12 @@ func (l *Ledger) prepare(authority string, it Item) *prepared {
 	if len(p.verdict.Violations) > 0 {
 		return p
 	}
-	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(it.Record)
+	body, err := deterministic().Marshal(it.Record.GetBody())
+	if err != nil {
+		p.refuse("body", "cannot be encoded: text that is not UTF-8")
+		return p
+	}
+	encoded, err := encodeRecord(it.Record, body)
 	if err != nil {
 		p.refuse("", "cannot be encoded: text that is not UTF-8")
 		return p
@@ -95,7 +100,7 @@ func (l *Ledger) prepare(authority string, it Item) *prepared {
 		if p.hasForm(project) {
 			continue
 		}
-		released, err := l.releasedForm(p.id, authority, it.Record, project)
+		released, err := l.releasedForm(p.id, authority, it.Record, body, project)
 		if err != nil {
 			p.refuse("body", "cannot be encoded")
 			return p

@@ -96,7 +96,7 @@ func (l *Ledger) digestCache(owner, reader member.ID) (map[member.ID]*stream.Has
 // SignedDigest is the digest of the own streams for a reader, signed with the time.
 func (l *Ledger) SignedDigest(reader member.ID) (*ententev1.SignedDocument, error) {
 	digest := l.Digest(l.cfg.Self, reader)
-	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(&ententev1.HeadsDigest{Owner: string(l.cfg.Self), Reader: string(reader), Digest: digest[:], SignedAt: timestamp(l.cfg.Now())})
+	body, err := deterministic().Marshal(&ententev1.HeadsDigest{Owner: string(l.cfg.Self), Reader: string(reader), Digest: digest[:], SignedAt: timestamp(l.cfg.Now())})
 	if err != nil {
 		return nil, fmt.Errorf("encode digest: %w", err)
 	}
@@ -628,5 +628,5 @@ func (l *Ledger) libraryBytes(v *store.View, n Name, r *record, places []heldPla
 	if err != nil {
 		return nil, err
 	}
-	return l.releasedForm(n.Record, e.authority, full, "")
+	return l.releasedForm(n.Record, e.authority, full, nil, "")
 }

@@ -35,7 +35,7 @@ func (l *Ledger) PendingReceipts(owner member.ID) ([]*ententev1.SignedDocument, 
 		for _, e := range s.erased[:min(len(s.erased), maxErasedInReceipt)] {
 			r.Erased = append(r.Erased, &ententev1.EntryRef{StreamId: slices.Clone(e.stream[:]), Sequence: e.sequence})
 		}
-		body, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
+		body, err := deterministic().Marshal(r)
 		if err != nil {
 			return nil, fmt.Errorf("encode receipt: %w", err)
 		}

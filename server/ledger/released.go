@@ -67,42 +67,95 @@ func (l *Ledger) resolveRef(authority string, ref *ententev1.RecordRef) (Name, e
 	return Name{}, errors.New("names no record")
 }
 
+// Field numbers of Record and ReleasedRecord. Both are put together by hand around the encoded body, which is nearly all
+// of them: it is encoded once for both.
+const (
+	recordFieldEnvelope   = 1
+	recordFieldBody       = 2
+	recordFieldCrimes     = 3
+	releasedFieldID       = 1
+	releasedFieldEnvelope = 2
+	releasedFieldBody     = 3
+	releasedFieldCrimes   = 4
+)
+
+func deterministic() proto.MarshalOptions { return proto.MarshalOptions{Deterministic: true} }
+
+// encodeRecord is the encoding of a record under which the node knows it: equal records give equal bytes. body is the
+// encoded body.
+func encodeRecord(r *ententev1.Record, body []byte) ([]byte, error) {
+	envelope, err := deterministic().Marshal(r.GetEnvelope())
+	if err != nil {
+		return nil, fmt.Errorf("encode envelope: %w", err)
+	}
+	b := make([]byte, 0, len(envelope)+len(body)+16+2*len(r.GetCrimeAreas()))
+	b = appendBytes(b, recordFieldEnvelope, envelope)
+	b = appendBytes(b, recordFieldBody, body)
+	return appendCrimes(b, recordFieldCrimes, r.GetCrimeAreas()), nil
+}
+
+func appendBytes(b []byte, field protowire.Number, value []byte) []byte {
+	b = protowire.AppendTag(b, field, protowire.BytesType)
+	return protowire.AppendBytes(b, value)
+}
+
+func appendCrimes(b []byte, field protowire.Number, areas []ententev1.CrimeArea) []byte {
+	if len(areas) == 0 {
+		return b
+	}
+	size := 0
+	for _, a := range areas {
+		size += protowire.SizeVarint(uint64(a))
+	}
+	b = protowire.AppendTag(b, field, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(size))
+	for _, a := range areas {
+		b = protowire.AppendVarint(b, uint64(a))
+	}
+	return b
+}
+
 // releasedForm is the encoded form in which a record leaves the node under a project ("" for none): without national
 // version and home references, with no audience but that project. It is made by listing what goes, not by leaving out what
-// stays: a field that is new in Record stays at home until somebody adds it here.
-func (l *Ledger) releasedForm(id RecordID, authority string, r *ententev1.Record, project string) ([]byte, error) {
+// stays: a field that is new in Envelope stays at home until somebody adds it here. body is the encoded body as pushed, nil
+// where it is not at hand.
+func (l *Ledger) releasedForm(id RecordID, authority string, r *ententev1.Record, body []byte, project string) ([]byte, error) {
 	e := r.GetEnvelope()
-	body, err := l.releasedBody(authority, r.GetBody())
+	envelope, err := deterministic().Marshal(&ententev1.ReleasedEnvelope{
+		ProviderMember:    string(l.cfg.Self),
+		ProviderAuthority: authority,
+		ProjectId:         project,
+		RecordedAt:        e.GetRecordedAt(),
+		CollectedAt:       e.GetCollectedAt(),
+		ValidFrom:         e.GetValidFrom(),
+		ValidTo:           e.GetValidTo(),
+		Purpose:           e.GetPurpose(),
+		LegalBasis:        e.GetLegalBasis(),
+		Evaluation:        e.GetEvaluation(),
+		Handling:          e.GetHandling(),
+		Classification:    e.GetClassification(),
+		RetainUntil:       e.GetRetainUntil(),
+		ReviewDue:         e.GetReviewDue(),
+		Assertion:         e.GetAssertion(),
+	})
 	if err != nil {
-		return nil, fmt.Errorf("record %s: %w", id, err)
+		return nil, fmt.Errorf("record %s: encode envelope: %w", id, err)
 	}
-	out := &ententev1.ReleasedRecord{
-		RecordId: id[:],
-		Envelope: &ententev1.ReleasedEnvelope{
-			ProviderMember:    string(l.cfg.Self),
-			ProviderAuthority: authority,
-			ProjectId:         project,
-			RecordedAt:        e.GetRecordedAt(),
-			CollectedAt:       e.GetCollectedAt(),
-			ValidFrom:         e.GetValidFrom(),
-			ValidTo:           e.GetValidTo(),
-			Purpose:           e.GetPurpose(),
-			LegalBasis:        e.GetLegalBasis(),
-			Evaluation:        e.GetEvaluation(),
-			Handling:          e.GetHandling(),
-			Classification:    e.GetClassification(),
-			RetainUntil:       e.GetRetainUntil(),
-			ReviewDue:         e.GetReviewDue(),
-			Assertion:         e.GetAssertion(),
-		},
-		Body:       body,
-		CrimeAreas: r.GetCrimeAreas(),
+	if body == nil || len(namesOf(r.GetBody())) > 0 {
+		leaving, err := l.releasedBody(authority, r.GetBody())
+		if err != nil {
+			return nil, fmt.Errorf("record %s: %w", id, err)
+		}
+		body, err = deterministic().Marshal(leaving)
+		if err != nil {
+			return nil, fmt.Errorf("record %s: encode body: %w", id, err)
+		}
 	}
-	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(out)
-	if err != nil {
-		return nil, fmt.Errorf("encode record %s: %w", id, err)
-	}
-	return encoded, nil
+	b := make([]byte, 0, len(id)+len(envelope)+len(body)+24+2*len(r.GetCrimeAreas()))
+	b = appendBytes(b, releasedFieldID, id[:])
+	b = appendBytes(b, releasedFieldEnvelope, envelope)
+	b = appendBytes(b, releasedFieldBody, body)
+	return appendCrimes(b, releasedFieldCrimes, r.GetCrimeAreas()), nil
 }
 
 // releasedBody is the body with references by id. Bodies that name no record are passed on as they are, not copied.
@@ -125,13 +178,6 @@ func (l *Ledger) releasedBody(authority string, body *ententev1.Body) (*ententev
 	}
 	return body, nil
 }
-
-// Field numbers of ReleasedRecord that glance reads.
-const (
-	releasedFieldID     = 1
-	releasedFieldBody   = 3
-	releasedFieldCrimes = 4
-)
 
 // glance reads from an encoded ReleasedRecord what an index needs, without decoding the body: its id, its kind and its
 // crime areas. A kind that this version does not know reads as what it is; what cannot be read at all is an error.

@@ -1,0 +1,55 @@
+package ledger
+
+import (
+	"bytes"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+)
+
+// What is put together by hand must be what the library encodes, or a record pushed again would not be a duplicate after
+// an upgrade of either.
+func TestRecordsPutTogetherByHandAreEncodedAsTheLibraryDoes(t *testing.T) {
+	l := &Ledger{cfg: Config{Self: "XA"}}
+	areas := [][]ententev1.CrimeArea{nil, {1}, {2, 5, 16}}
+	for _, crimes := range areas {
+		r := &ententev1.Record{
+			Envelope:   &ententev1.Envelope{ProviderReference: "r", Version: 3, Purpose: 3, Evaluation: &ententev1.Evaluation{Scheme: 1, SourceCode: "A"}},
+			Body:       &ententev1.Body{Kind: &ententev1.Body_Person{Person: &ententev1.Person{Names: []*ententev1.PersonName{{Family: "Name"}}}}},
+			CrimeAreas: crimes,
+		}
+		body, err := deterministic().Marshal(r.GetBody())
+		if err != nil {
+			t.Fatal(err)
+		}
+		byHand, err := encodeRecord(r, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		byLibrary, err := deterministic().Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(byHand, byLibrary) {
+			t.Errorf("record with crime areas %v: %x by hand, %x by the library", crimes, byHand, byLibrary)
+		}
+		byHand, err = l.releasedForm(RecordID{1}, "A", r, body, "p")
+		if err != nil {
+			t.Fatal(err)
+		}
+		released := &ententev1.ReleasedRecord{}
+		err = proto.Unmarshal(byHand, released)
+		if err != nil {
+			t.Fatal(err)
+		}
+		byLibrary, err = deterministic().Marshal(released)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(byHand, byLibrary) || !proto.Equal(released.GetBody(), r.GetBody()) {
+			t.Errorf("released form with crime areas %v: %x by hand, %x by the library", crimes, byHand, byLibrary)
+		}
+	}
+}
