@@ -370,7 +370,7 @@ func (b *batch) eraseForm(pos uint64, project string, r *record) error {
 		e.forms = slices.DeleteFunc(e.forms, func(f formBytes) bool { return f.project == project })
 		rewritten = e.encode()
 	case *formEvent:
-		e.released = nil
+		e.released = pieces{}
 		rewritten = e.encode()
 	case *receivedEvent:
 		e.payload = nil
@@ -390,7 +390,7 @@ func (b *batch) form(id RecordID, r *record, project string) (uint64, []byte, er
 		}
 		for _, fresh := range b.released[id] {
 			if fresh.project == project {
-				return f.pos, fresh.released, nil
+				return f.pos, fresh.released.join(), nil
 			}
 		}
 		released, err := b.readForm(f.pos, project)
@@ -405,7 +405,7 @@ func (b *batch) form(id RecordID, r *record, project string) (uint64, []byte, er
 		return 0, nil, fmt.Errorf("log %d: %w", r.pos, err)
 	}
 	full := &ententev1.Record{}
-	err = proto.Unmarshal(e.record, full)
+	err = proto.Unmarshal(e.record.join(), full)
 	if err != nil {
 		return 0, nil, fmt.Errorf("read record: %w", err)
 	}
@@ -413,14 +413,14 @@ func (b *batch) form(id RecordID, r *record, project string) (uint64, []byte, er
 	if err != nil {
 		return 0, nil, err
 	}
-	made := &formEvent{id: id, version: r.version, formBytes: formBytes{project: project, released: released}}
+	made := &formEvent{id: id, version: r.version, formBytes: released}
 	pos, err := b.tx.Append(logSeries, made.encode())
 	if err != nil {
 		return 0, nil, fmt.Errorf("append released form: %w", err)
 	}
 	r.forms = append(r.forms, form{project: project, pos: pos})
 	b.released[id] = append(b.released[id], made.formBytes)
-	return pos, released, nil
+	return pos, released.released.join(), nil
 }
 
 func (b *batch) readForm(pos uint64, project string) ([]byte, error) {
@@ -441,12 +441,12 @@ func formIn(value []byte, project string) ([]byte, error) {
 	case *recordEvent:
 		for _, f := range e.forms {
 			if f.project == project {
-				return f.released, nil
+				return f.released.join(), nil
 			}
 		}
 	case *formEvent:
-		if e.project == project && len(e.released) > 0 {
-			return e.released, nil
+		if e.project == project && len(e.released.before) > 0 {
+			return e.released.join(), nil
 		}
 	}
 	return nil, errErased

@@ -34,9 +34,24 @@ type form struct {
 	pos     uint64
 }
 
+// pieces is an encoded message in three parts: a record and its released forms differ in what stands around the body, and
+// the body is kept once.
+type pieces struct {
+	before, body, after []byte
+}
+
+func (p pieces) join() []byte {
+	b := make([]byte, 0, len(p.before)+len(p.body)+len(p.after))
+	b = append(b, p.before...)
+	b = append(b, p.body...)
+	return append(b, p.after...)
+}
+
+// formBytes is a released form under a project. Its body is the record's own where sharesBody is set.
 type formBytes struct {
-	project  string
-	released []byte
+	project    string
+	released   pieces
+	sharesBody bool
 }
 
 type recordEvent struct {
@@ -51,7 +66,7 @@ type recordEvent struct {
 	names       []Name // the records that this one names and must not be released without
 	hasIntents  bool
 	intents     string // encoded intents
-	record      []byte
+	record      pieces
 	forms       []formBytes
 }
 
@@ -167,9 +182,12 @@ func (r *reader) names() []Name {
 }
 
 func (e *recordEvent) encode() []byte {
-	size := 128 + len(e.authority) + len(e.intents) + len(e.record)
+	size := 256 + len(e.authority) + len(e.intents) + len(e.record.before) + len(e.record.body)
 	for _, f := range e.forms {
-		size += len(f.released) + len(f.project) + 8
+		size += len(f.released.before) + len(f.project) + 32
+		if !f.sharesBody {
+			size += len(f.released.body)
+		}
 	}
 	w := writer{b: make([]byte, 0, size)}
 	w.b = append(w.b, byte(eventRecord))
@@ -188,13 +206,39 @@ func (e *recordEvent) encode() []byte {
 	} else {
 		w.b = append(w.b, 0)
 	}
-	w.bytes(e.record)
+	w.bytes(e.record.before)
+	w.bytes(e.record.body)
+	w.bytes(e.record.after)
 	w.uint(uint64(len(e.forms)))
 	for _, f := range e.forms {
-		w.string(f.project)
-		w.bytes(f.released)
+		w.form(f)
 	}
 	return w.b
+}
+
+func (w *writer) form(f formBytes) {
+	w.string(f.project)
+	w.bytes(f.released.before)
+	if f.sharesBody {
+		w.b = append(w.b, 1)
+	} else {
+		w.b = append(w.b, 0)
+		w.bytes(f.released.body)
+	}
+	w.bytes(f.released.after)
+}
+
+func (r *reader) form(body []byte) formBytes {
+	f := formBytes{project: r.string()}
+	f.released.before = r.bytes()
+	f.sharesBody = first(r.take(1)) == 1
+	if f.sharesBody {
+		f.released.body = body
+	} else {
+		f.released.body = r.bytes()
+	}
+	f.released.after = r.bytes()
+	return f
 }
 
 func decodeRecordEvent(value []byte) (*recordEvent, error) {
@@ -208,13 +252,13 @@ func decodeRecordEvent(value []byte) (*recordEvent, error) {
 		e.hasIntents = true
 		e.intents = r.string()
 	}
-	e.record = r.bytes()
+	e.record = pieces{before: r.bytes(), body: r.bytes(), after: r.bytes()}
 	n := r.uint()
 	for range n {
 		if r.err != nil {
 			break
 		}
-		e.forms = append(e.forms, formBytes{project: r.string(), released: r.bytes()})
+		e.forms = append(e.forms, r.form(e.record.body))
 	}
 	if r.err != nil {
 		return nil, fmt.Errorf("read record event: %w", r.err)
@@ -240,12 +284,11 @@ func (e *withdrawnEvent) encode() []byte {
 }
 
 func (e *formEvent) encode() []byte {
-	w := writer{b: make([]byte, 0, 64+len(e.released))}
+	w := writer{b: make([]byte, 0, 96+len(e.released.before)+len(e.released.body))}
 	w.b = append(w.b, byte(eventForm))
 	w.raw(e.id[:])
 	w.uint(e.version)
-	w.string(e.project)
-	w.bytes(e.released)
+	w.form(e.formBytes)
 	return w.b
 }
 
@@ -291,7 +334,7 @@ func decodeEvent(value []byte) (any, error) {
 	case eventWithdrawn:
 		e = &withdrawnEvent{id: r.id(), version: r.uint(), reason: ententev1.WithdrawalReason(r.uint())}
 	case eventForm:
-		e = &formEvent{id: r.id(), version: r.uint(), formBytes: formBytes{project: r.string(), released: r.bytes()}}
+		e = &formEvent{id: r.id(), version: r.uint(), formBytes: r.form(nil)}
 	case eventReceived:
 		e = &receivedEvent{stream: uint32(r.uint()), sequence: r.uint(), id: r.id(), kind: ententev1.RecordKind(r.uint()),
 			crimes: r.uint(), payload: r.bytes()}

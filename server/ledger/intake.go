@@ -105,7 +105,7 @@ func (l *Ledger) prepare(authority string, it Item) *prepared {
 			p.refuse("body", "cannot be encoded")
 			return p
 		}
-		p.event.forms = append(p.event.forms, formBytes{project: project, released: released})
+		p.event.forms = append(p.event.forms, released)
 	}
 	return p
 }
@@ -172,7 +172,7 @@ func (b *batch) takeRecord(authority string, p *prepared, verdict *ententev1.Ver
 			return err
 		}
 		if found {
-			if !bytes.Equal(same.record, p.event.record) {
+			if !bytes.Equal(same.record.join(), p.event.record.join()) {
 				reject(verdict, "envelope.version", "is held already with other content; a change needs a higher version")
 				return nil
 			}
@@ -435,7 +435,7 @@ func (b *batch) takeRelease(id RecordID, list []intent, replace bool, verdict *e
 			return err
 		}
 		full := &ententev1.Record{}
-		err = proto.Unmarshal(newest.record, full)
+		err = proto.Unmarshal(newest.record.join(), full)
 		if err != nil {
 			return fmt.Errorf("read record %s: %w", id, err)
 		}

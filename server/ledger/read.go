@@ -472,7 +472,7 @@ func fillRecord(v *store.View, r *record, version uint64, out *ententev1.HeldRec
 		}
 		out.Record = &ententev1.Record{}
 		out.ReceivedAt = timestamppb.New(time.Unix(0, e.receivedAt).UTC())
-		return proto.Unmarshal(e.record, out.Record)
+		return proto.Unmarshal(e.record.join(), out.Record)
 	}
 	return fmt.Errorf("version %d: %w", version, ErrAbsent)
 }
@@ -624,9 +624,10 @@ func (l *Ledger) libraryBytes(v *store.View, n Name, r *record, places []heldPla
 		return nil, err
 	}
 	full := &ententev1.Record{}
-	err = proto.Unmarshal(e.record, full)
+	err = proto.Unmarshal(e.record.join(), full)
 	if err != nil {
 		return nil, err
 	}
-	return l.releasedForm(n.Record, e.authority, full, nil, "")
+	f, err := l.releasedForm(n.Record, e.authority, full, nil, "")
+	return f.released.join(), err
 }

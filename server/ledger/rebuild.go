@@ -174,7 +174,7 @@ func (s *state) readLog(n uint64, value []byte, received map[uint64]ententev1.Re
 		applyWithdrawn(r, e)
 	case *formEvent:
 		r := s.records[e.id]
-		if r != nil && e.version == r.version && len(e.released) > 0 {
+		if r != nil && e.version == r.version && len(e.released.before) > 0 {
 			r.forms = append(r.forms, form{project: e.project, pos: n})
 		}
 	case *receivedEvent:

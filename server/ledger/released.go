@@ -83,15 +83,20 @@ func deterministic() proto.MarshalOptions { return proto.MarshalOptions{Determin
 
 // encodeRecord is the encoding of a record under which the node knows it: equal records give equal bytes. body is the
 // encoded body.
-func encodeRecord(r *ententev1.Record, body []byte) ([]byte, error) {
+func encodeRecord(r *ententev1.Record, body []byte) (pieces, error) {
 	envelope, err := deterministic().Marshal(r.GetEnvelope())
 	if err != nil {
-		return nil, fmt.Errorf("encode envelope: %w", err)
+		return pieces{}, fmt.Errorf("encode envelope: %w", err)
 	}
-	b := make([]byte, 0, len(envelope)+len(body)+16+2*len(r.GetCrimeAreas()))
-	b = appendBytes(b, recordFieldEnvelope, envelope)
-	b = appendBytes(b, recordFieldBody, body)
-	return appendCrimes(b, recordFieldCrimes, r.GetCrimeAreas()), nil
+	before := appendBytes(make([]byte, 0, len(envelope)+16), recordFieldEnvelope, envelope)
+	return around(before, recordFieldBody, body, recordFieldCrimes, r.GetCrimeAreas()), nil
+}
+
+// around puts the end of a message, the body and the crime areas, behind its beginning.
+func around(before []byte, bodyField protowire.Number, body []byte, crimesField protowire.Number, areas []ententev1.CrimeArea) pieces {
+	before = protowire.AppendTag(before, bodyField, protowire.BytesType)
+	before = protowire.AppendVarint(before, uint64(len(body)))
+	return pieces{before: before, body: body, after: appendCrimes(nil, crimesField, areas)}
 }
 
 func appendBytes(b []byte, field protowire.Number, value []byte) []byte {
@@ -119,7 +124,7 @@ func appendCrimes(b []byte, field protowire.Number, areas []ententev1.CrimeArea)
 // version and home references, with no audience but that project. It is made by listing what goes, not by leaving out what
 // stays: a field that is new in Envelope stays at home until somebody adds it here. body is the encoded body as pushed, nil
 // where it is not at hand.
-func (l *Ledger) releasedForm(id RecordID, authority string, r *ententev1.Record, body []byte, project string) ([]byte, error) {
+func (l *Ledger) releasedForm(id RecordID, authority string, r *ententev1.Record, body []byte, project string) (formBytes, error) {
 	e := r.GetEnvelope()
 	envelope, err := deterministic().Marshal(&ententev1.ReleasedEnvelope{
 		ProviderMember:    string(l.cfg.Self),
@@ -139,23 +144,23 @@ func (l *Ledger) releasedForm(id RecordID, authority string, r *ententev1.Record
 		Assertion:         e.GetAssertion(),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("record %s: encode envelope: %w", id, err)
+		return formBytes{}, fmt.Errorf("record %s: encode envelope: %w", id, err)
 	}
-	if body == nil || len(namesOf(r.GetBody())) > 0 {
+	shares := body != nil && len(namesOf(r.GetBody())) == 0
+	if !shares {
 		leaving, err := l.releasedBody(authority, r.GetBody())
 		if err != nil {
-			return nil, fmt.Errorf("record %s: %w", id, err)
+			return formBytes{}, fmt.Errorf("record %s: %w", id, err)
 		}
 		body, err = deterministic().Marshal(leaving)
 		if err != nil {
-			return nil, fmt.Errorf("record %s: encode body: %w", id, err)
+			return formBytes{}, fmt.Errorf("record %s: encode body: %w", id, err)
 		}
 	}
-	b := make([]byte, 0, len(id)+len(envelope)+len(body)+24+2*len(r.GetCrimeAreas()))
-	b = appendBytes(b, releasedFieldID, id[:])
-	b = appendBytes(b, releasedFieldEnvelope, envelope)
-	b = appendBytes(b, releasedFieldBody, body)
-	return appendCrimes(b, releasedFieldCrimes, r.GetCrimeAreas()), nil
+	before := appendBytes(make([]byte, 0, len(id)+len(envelope)+24), releasedFieldID, id[:])
+	before = appendBytes(before, releasedFieldEnvelope, envelope)
+	released := around(before, releasedFieldBody, body, releasedFieldCrimes, r.GetCrimeAreas())
+	return formBytes{project: project, released: released, sharesBody: shares}, nil
 }
 
 // releasedBody is the body with references by id. Bodies that name no record are passed on as they are, not copied.

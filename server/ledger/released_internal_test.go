@@ -24,10 +24,11 @@ func TestRecordsPutTogetherByHandAreEncodedAsTheLibraryDoes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		byHand, err := encodeRecord(r, body)
+		inPieces, err := encodeRecord(r, body)
 		if err != nil {
 			t.Fatal(err)
 		}
+		byHand := inPieces.join()
 		byLibrary, err := deterministic().Marshal(r)
 		if err != nil {
 			t.Fatal(err)
@@ -35,10 +36,11 @@ func TestRecordsPutTogetherByHandAreEncodedAsTheLibraryDoes(t *testing.T) {
 		if !bytes.Equal(byHand, byLibrary) {
 			t.Errorf("record with crime areas %v: %x by hand, %x by the library", crimes, byHand, byLibrary)
 		}
-		byHand, err = l.releasedForm(RecordID{1}, "A", r, body, "p")
+		form, err := l.releasedForm(RecordID{1}, "A", r, body, "p")
 		if err != nil {
 			t.Fatal(err)
 		}
+		byHand = form.released.join()
 		released := &ententev1.ReleasedRecord{}
 		err = proto.Unmarshal(byHand, released)
 		if err != nil {
