@@ -242,7 +242,7 @@ func (b *batch) replan(id RecordID) error {
 
 func (b *batch) planOne(id RecordID) error {
 	r := b.record(id)
-	if r == nil || (r.intents == nil && len(r.places) == 0) {
+	if r == nil || (r.intents == nil && len(r.places) == 0 && !r.waiting) {
 		return nil
 	}
 	w := world{channels: b.memo.channels, active: b.memo.active, stream: b.stream, readersOf: b.readersOf}
@@ -348,7 +348,8 @@ func (b *batch) eraseEntry(no uint32, sequence uint64, r *record) error {
 		return fmt.Errorf("erase entry %d of stream %d: %w", sequence, no, err)
 	}
 	for _, at := range r.places {
-		if !at.withdrawn && at.version == e.version && b.stream(at.stream).project == project {
+		// A recovered place (version 0) has a form of its own.
+		if e.version != 0 && !at.withdrawn && at.version == e.version && b.stream(at.stream).project == project {
 			return nil
 		}
 	}
@@ -547,6 +548,11 @@ func (b *batch) closeOthers(key channelKey) error {
 			}
 			s := b.stream(no)
 			if s.closed || !s.appendable() {
+				continue
+			}
+			// "Present members" of before a joiner and of after are both still meant, each by its records: neither ends
+			// the other.
+			if key.kind == ententev1.StreamKind_STREAM_KIND_ALL_MEMBERS && slices.Equal(b.memo.active(s), s.readers) {
 				continue
 			}
 			_, err := b.append(s, stream.Header{Type: ententev1.EntryType_ENTRY_TYPE_CLOSING}, nil, &storedEntry{state: payloadNone})

@@ -117,12 +117,8 @@ func (b *batch) install() {
 	for no, s := range b.streams {
 		st.streams[no-1] = s
 		st.byID[s.id] = no
-		if s.own {
-			for _, reader := range s.readers {
-				delete(st.digests, reader)
-			}
-		} else {
-			delete(st.heldDigest, s.owner)
+		for _, reader := range s.readers {
+			delete(st.digests, digestKey{owner: s.owner, reader: reader})
 		}
 	}
 	for key, no := range b.open {

@@ -333,7 +333,7 @@ func (r *record) releaseState() ententev1.ReleaseState {
 // takeWithdrawal marks a record withdrawn up to a version and takes back all its releases.
 func (b *batch) takeWithdrawal(id RecordID, version uint64, reason ententev1.WithdrawalReason, verdict *ententev1.Verdict) error {
 	known := b.record(id)
-	if known == nil || known.order == 0 {
+	if known == nil || known.order == 0 && len(known.places) == 0 {
 		reject(verdict, "provider_reference", "names no record of this authority")
 		return nil
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -288,8 +287,7 @@ func (l *Ledger) findWaiting() {
 	b := &batch{l: l, memo: newMeaning(l.cfg.Self, l.cfg.Directory())}
 	w := world{channels: b.memo.channels, active: b.memo.active, stream: b.stream, readersOf: b.readersOf}
 	for id, r := range l.state.records {
-		settled := slices.ContainsFunc(r.places, func(at place) bool { return !at.withdrawn && at.version == r.version })
-		if r.intents == nil && !r.withdrawn || settled && len(r.names) == 0 {
+		if r.intents == nil && !r.withdrawn {
 			continue
 		}
 		p := planRecord(w, r)

@@ -66,8 +66,8 @@ func (l *Ledger) StreamsShared(owner, reader member.ID) []StreamInfo {
 // kept until one of them changes.
 func (l *Ledger) Digest(owner, reader member.ID) stream.Hash {
 	l.mu.RLock()
-	cache, key := l.digestCache(owner, reader)
-	known := cache[key]
+	key := digestKey{owner: owner, reader: reader}
+	known := l.state.digests[key]
 	l.mu.RUnlock()
 	if known != nil {
 		return *known
@@ -81,16 +81,8 @@ func (l *Ledger) Digest(owner, reader member.ID) stream.Hash {
 		}
 	}
 	digest := stream.Digest(heads)
-	cache, key = l.digestCache(owner, reader)
-	cache[key] = &digest
+	l.state.digests[key] = &digest
 	return digest
-}
-
-func (l *Ledger) digestCache(owner, reader member.ID) (map[member.ID]*stream.Hash, member.ID) {
-	if owner == l.cfg.Self {
-		return l.state.digests, reader
-	}
-	return l.state.heldDigest, owner
 }
 
 // SignedDigest is the digest of the own streams for a reader, signed with the time.

@@ -114,7 +114,12 @@ func (s *state) readStreams(v *store.View, self member.ID) error {
 		s.byID[str.id] = no
 	}
 	for _, str := range s.streams {
-		if str.own {
+		if !str.own {
+			continue
+		}
+		// A recovered stream is known later than the one that took its place, and is never written again.
+		before := s.stream(s.open[str.key])
+		if before == nil || !str.retired || before.retired {
 			s.open[str.key] = str.no
 		}
 	}
@@ -144,6 +149,8 @@ func (s *state) readLog(n uint64, value []byte, received map[uint64]ententev1.Re
 		if r == nil {
 			r = &record{}
 			s.records[e.id] = r
+		}
+		if r.order == 0 {
 			s.order = append(s.order, e.id)
 			if isLibrary(e.kind) {
 				s.library = append(s.library, LibraryRef{Record: e.id, Kind: e.kind})
@@ -169,7 +176,9 @@ func (s *state) readLog(n uint64, value []byte, received map[uint64]ententev1.Re
 	case *withdrawnEvent:
 		r := s.records[e.id]
 		if r == nil {
-			return fmt.Errorf("log %d names an unknown record: %w", n, errMalformed)
+			// Known only by a recovered stream when it was withdrawn: see recoverPlace.
+			r = &record{}
+			s.records[e.id] = r
 		}
 		applyWithdrawn(r, e)
 	case *formEvent:

@@ -203,6 +203,9 @@ func (b *batch) applyEntries(owner member.ID, id stream.ID, entries []stream.Ver
 		if s.frozen && v.Header.Type == ententev1.EntryType_ENTRY_TYPE_RELEASE {
 			return fmt.Errorf("stream %s is frozen after two contradicting heads: %w", id, ErrRefused)
 		}
+		if v.Header.Sequence != s.size()+1 {
+			return fmt.Errorf("stream %s: entry %d after %d: %w", id, v.Header.Sequence, s.size(), ErrRefused)
+		}
 		err := b.applyEntry(s, v)
 		if err != nil {
 			return err
@@ -337,21 +340,23 @@ func (l *Ledger) Fresh(owner member.ID, withdrawalsApplied bool) {
 	if !withdrawalsApplied {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	shown := false
-	for i, s := range l.state.streams {
-		if s.own || s.owner != owner || !s.hidden {
-			continue
-		}
-		c := *s
-		c.hidden = false
-		l.state.streams[i] = &c
-		shown = true
+	l.mu.RLock()
+	hidden := slices.ContainsFunc(l.state.streams, func(s *streamState) bool { return !s.own && s.owner == owner && s.hidden })
+	l.mu.RUnlock()
+	if !hidden {
+		return
 	}
-	if shown {
-		close(l.changed)
-		l.changed = make(chan struct{})
+	// Through the committer, the only writer: beside it, a batch under way would put the stream back as it was.
+	err := l.submit(context.Background(), 1, func(b *batch) error {
+		for _, s := range l.state.streams {
+			if !s.own && s.owner == owner && s.hidden {
+				b.changeStream(s.no).hidden = false
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		l.cfg.Logger.Warn("streams stay hidden until their owner is heard again", "owner", string(owner), "error", err)
 	}
 }
 

@@ -60,7 +60,7 @@ func (l *Ledger) Unconfirmed() []member.ID {
 // Confirm takes what a reader holds of the own streams. A stream that it does not list it holds nothing of. A head that is
 // not ours is verified to be signed by us before it counts: a reader must not be able to retire our streams by a lie.
 func (l *Ledger) Confirm(ctx context.Context, reader member.ID, heads []*ententev1.StreamHead) error {
-	known := map[stream.ID]stream.Checkpoint{}
+	said := map[stream.ID]stream.Checkpoint{}
 	for _, h := range heads {
 		id, err := stream.ParseID(h.GetStreamId())
 		if err != nil {
@@ -70,7 +70,7 @@ func (l *Ledger) Confirm(ctx context.Context, reader member.ID, heads []*entente
 		if err != nil {
 			return fmt.Errorf("confirmation of %s: stream %s: %w: %w", reader, id, ErrRefused, err)
 		}
-		known[id] = c
+		said[id] = c
 	}
 	var again []RecordID
 	err := l.submit(ctx, 1, func(b *batch) error {
@@ -79,8 +79,7 @@ func (l *Ledger) Confirm(ctx context.Context, reader member.ID, heads []*entente
 				continue
 			}
 			s = b.changeStream(s.no)
-			c, listed := known[s.id]
-			delete(known, s.id)
+			c, listed := said[s.id]
 			later, err := b.later(s, c, listed)
 			if err != nil {
 				return err
@@ -91,11 +90,8 @@ func (l *Ledger) Confirm(ctx context.Context, reader member.ID, heads []*entente
 			}
 			delete(s.unconfirmed, reader)
 		}
-		for id, c := range known {
-			// A stream of ours that we do not know at all: opened after the backup.
-			if b.streamByID(id) == nil {
-				b.lost[id] = LostTail{Reader: reader, Stream: id, Size: c.Size}
-			}
+		for id, c := range said {
+			b.noteTail(reader, id, c.Size)
 		}
 		again = b.waitingRecords()
 		return nil
@@ -104,6 +100,23 @@ func (l *Ledger) Confirm(ctx context.Context, reader member.ID, heads []*entente
 		return fmt.Errorf("confirmation of %s: %w", reader, err)
 	}
 	return l.submitPlans(ctx, again)
+}
+
+// noteTail keeps the longest head that a reader has shown of an own stream which is not written any more, or which this
+// node does not know at all: it was opened after the backup. It does not matter which reader answers first, nor whether
+// the wait for the answers is over.
+func (b *batch) noteTail(reader member.ID, id stream.ID, size uint64) {
+	s := b.streamByID(id)
+	if s != nil && (!s.own || !s.retired || size <= s.size()) {
+		return
+	}
+	known, ok := b.lost[id]
+	if !ok {
+		known = b.l.state.lost[id]
+	}
+	if size > known.Size {
+		b.lost[id] = LostTail{Reader: reader, Stream: id, Size: size}
+	}
 }
 
 // later tells whether a reader's head of an own stream is one that this node does not have in its history.
@@ -125,9 +138,6 @@ func (b *batch) later(s *streamState, c stream.Checkpoint, listed bool) (bool, e
 func (b *batch) retire(s *streamState, reader member.ID, size uint64) {
 	s.retired = true
 	s.unconfirmed = nil
-	if size > s.size() {
-		b.lost[s.id] = LostTail{Reader: reader, Stream: s.id, Size: size}
-	}
 	b.l.cfg.Logger.Warn("own stream retired: its readers know, or may know, a later head", "stream", s.id.String(), "size", s.size(), "reader", string(reader), "reader_size", size)
 }
 

@@ -117,6 +117,12 @@ type target struct {
 	sequence uint64
 }
 
+// digestKey says what a digest is over: the streams of an owner that a reader reads.
+type digestKey struct {
+	owner  member.ID
+	reader member.ID
+}
+
 // state is all that the node keeps in memory. It is the log and the streams read from the beginning, and nothing else.
 type state struct {
 	records    map[RecordID]*record
@@ -131,8 +137,7 @@ type state struct {
 	library    []LibraryRef               // lessons and practices, own and received, oldest first
 	authority  map[string]string          // interned names of authorities; the committer's alone
 	intents    map[string]*intents        // interned sets of audiences; the committer's alone
-	digests    map[member.ID]*stream.Hash // cached digests over own streams by reader
-	heldDigest map[member.ID]*stream.Hash // cached digests over received streams by owner
+	digests    map[digestKey]*stream.Hash // cached digests
 	lost       map[stream.ID]LostTail     // heads of own streams that readers hold beyond ours
 	erasures   []Erasure                  // received entries erased since the start, oldest first
 	rebuilding map[placeKey]withdrawnBy   // while the state is rebuilt
@@ -154,8 +159,7 @@ func newState() *state {
 		ahead:      map[target]ahead{},
 		authority:  map[string]string{},
 		intents:    map[string]*intents{},
-		digests:    map[member.ID]*stream.Hash{},
-		heldDigest: map[member.ID]*stream.Hash{},
+		digests:    map[digestKey]*stream.Hash{},
 		lost:       map[stream.ID]LostTail{},
 	}
 }
