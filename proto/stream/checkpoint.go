@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/transparency-dev/formats/log"
 	"golang.org/x/mod/sumdb/note"
 
 	"entente.example/entente/proto/member"
@@ -47,20 +48,15 @@ type Checkpoint struct {
 	Time time.Time
 }
 
+// timeLine begins the extension line behind the three lines that every checkpoint has.
+const timeLine = "time "
+
+func (c Checkpoint) origin() string { return c.Owner.TrustDomain() + "/stream/" + c.Stream.String() }
+
 // text returns what is signed.
 func (c Checkpoint) text() string {
-	var b strings.Builder
-	b.WriteString(c.Owner.TrustDomain())
-	b.WriteString("/stream/")
-	b.WriteString(c.Stream.String())
-	b.WriteByte('\n')
-	b.WriteString(strconv.FormatUint(c.Size, 10))
-	b.WriteByte('\n')
-	b.WriteString(base64.StdEncoding.EncodeToString(c.Root[:]))
-	b.WriteString("\ntime ")
-	b.WriteString(strconv.FormatInt(c.Time.Unix(), 10))
-	b.WriteByte('\n')
-	return b.String()
+	common := log.Checkpoint{Origin: c.origin(), Size: c.Size, Hash: c.Root[:]}
+	return string(common.Marshal()) + timeLine + strconv.FormatInt(c.Time.Unix(), 10) + "\n"
 }
 
 // Sign returns the signed note. Parts of a second are dropped. It fails for what OpenCheckpoint would refuse:
@@ -148,26 +144,23 @@ func strictBase64(b64 string) string {
 
 // parseText takes the signed text. Whatever does not come out again byte for byte is refused.
 func parseText(text string, owner member.ID, id ID) (Checkpoint, error) {
-	lines := strings.Split(text, "\n")
-	if len(lines) != 5 || lines[4] != "" {
-		return Checkpoint{}, fmt.Errorf("%w: %d lines, want 4", ErrCheckpointForm, strings.Count(text, "\n"))
-	}
-	if want := owner.TrustDomain() + "/stream/" + id.String(); lines[0] != want {
-		return Checkpoint{}, fmt.Errorf("%w: origin %q, want %q", ErrCheckpointOrigin, lines[0], want)
-	}
-	size, err := strconv.ParseUint(lines[1], 10, 64)
+	c := Checkpoint{Owner: owner, Stream: id}
+	var common log.Checkpoint
+	rest, err := common.Unmarshal([]byte(text))
 	if err != nil {
-		return Checkpoint{}, fmt.Errorf("%w: line 2 is not a size", ErrCheckpointForm)
+		return Checkpoint{}, fmt.Errorf("%w: %w", ErrCheckpointForm, err)
 	}
-	root, err := base64.StdEncoding.Strict().DecodeString(lines[2])
-	if err != nil || len(root) != len(Hash{}) {
+	if common.Origin != c.origin() {
+		return Checkpoint{}, fmt.Errorf("%w: origin %q, want %q", ErrCheckpointOrigin, common.Origin, c.origin())
+	}
+	if len(common.Hash) != len(Hash{}) {
 		return Checkpoint{}, fmt.Errorf("%w: line 3 is not a root", ErrCheckpointForm)
 	}
-	seconds, err := strconv.ParseInt(strings.TrimPrefix(lines[3], "time "), 10, 64)
+	seconds, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimPrefix(string(rest), timeLine), "\n"), 10, 64)
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("%w: line 4 is not a time", ErrCheckpointForm)
 	}
-	c := Checkpoint{Owner: owner, Stream: id, Size: size, Root: Hash(root), Time: time.Unix(seconds, 0).UTC()}
+	c.Size, c.Root, c.Time = common.Size, Hash(common.Hash), time.Unix(seconds, 0).UTC()
 	err = c.check()
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("%w: %w", ErrCheckpointForm, err)

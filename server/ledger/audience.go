@@ -3,7 +3,6 @@ package ledger
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -248,9 +247,4 @@ func (d *Directory) bilateral(project string, readers, mergeFor memberSet) []cha
 		list = append(list, c)
 	}
 	return list
-}
-
-// describe is a channel for logs: no member but the readers count.
-func (k channelKey) describe() string {
-	return strings.TrimPrefix(k.kind.String(), "STREAM_KIND_")
 }

@@ -151,13 +151,13 @@ func (b *batch) changeStream(no uint32) *streamState {
 	return s
 }
 
-func (b *batch) streamByID(id stream.ID) *streamState {
+func (b *batch) streamByID(owner member.ID, id stream.ID) *streamState {
 	for _, s := range b.opened {
-		if s.id == id {
+		if s.id == id && s.owner == owner {
 			return b.stream(s.no)
 		}
 	}
-	no, ok := b.l.state.byID[id]
+	no, ok := b.l.state.byID[streamKey{owner: owner, id: id}]
 	if !ok {
 		return nil
 	}

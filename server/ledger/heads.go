@@ -102,9 +102,7 @@ func (b *batch) finish() error {
 // install shows the batch's changes to readers. The transaction is on disk.
 func (b *batch) install() {
 	st := b.l.state
-	for _, id := range b.added {
-		st.order = append(st.order, id)
-	}
+	st.order = append(st.order, b.added...)
 	for id, r := range b.records {
 		st.records[id] = r
 		if r.waiting {
@@ -116,7 +114,7 @@ func (b *batch) install() {
 	st.streams = append(st.streams, b.opened...)
 	for no, s := range b.streams {
 		st.streams[no-1] = s
-		st.byID[s.id] = no
+		st.byID[s.name()] = no
 		for _, reader := range s.readers {
 			delete(st.digests, digestKey{owner: s.owner, reader: reader})
 		}

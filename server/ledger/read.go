@@ -109,7 +109,7 @@ func (l *Ledger) HeadsDigest() [32]byte {
 func (l *Ledger) ownStreamOf(id stream.ID, reader member.ID) (StreamInfo, bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	no, ok := l.state.byID[id]
+	no, ok := l.state.byID[streamKey{owner: l.cfg.Self, id: id}]
 	if !ok {
 		return StreamInfo{}, false
 	}
@@ -391,7 +391,7 @@ func (l *Ledger) followed(v *store.View, s *streamState, info *StreamInfo, value
 func (l *Ledger) withdrawnRecord(v *store.View, h stream.Header, out *Entry) error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	no := l.state.byID[h.Target]
+	no := l.state.byID[streamKey{owner: out.Owner, id: h.Target}]
 	s := l.state.stream(no)
 	if s == nil || h.TargetSequence > s.size() {
 		return nil

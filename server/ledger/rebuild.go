@@ -111,7 +111,7 @@ func (s *state) readStreams(v *store.View, self member.ID) error {
 			return err
 		}
 		s.streams[no-1] = str
-		s.byID[str.id] = no
+		s.byID[str.name()] = no
 	}
 	for _, str := range s.streams {
 		if !str.own {
@@ -254,7 +254,7 @@ func (s *state) readWithdrawals(str *streamState) {
 		return
 	}
 	for i, t := range str.targets {
-		no := s.byID[t.stream]
+		no := s.byID[streamKey{owner: str.owner, id: t.stream}]
 		if no == 0 {
 			continue
 		}

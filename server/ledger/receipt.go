@@ -60,7 +60,7 @@ func (l *Ledger) ReceiptsSent(ctx context.Context, docs []*ententev1.SignedDocum
 			if err != nil {
 				return fmt.Errorf("read receipt: %w", err)
 			}
-			s := b.streamByID(id)
+			s := b.streamByID(member.ID(r.GetOwner()), id)
 			if s == nil {
 				continue
 			}

@@ -25,19 +25,15 @@ func (l *Ledger) Held(owner member.ID) []*ententev1.StreamPosition {
 	return list
 }
 
-// Reader gives a verifier for a stream of an owner from the position held, or from the beginning. For an own stream it is
-// the verifier with which a lost tail is pulled back.
+// Reader gives a verifier for a stream of an owner from the position held, or from the beginning.
 func (l *Ledger) Reader(owner member.ID, id stream.ID) (*stream.Reader, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	no, ok := l.state.byID[id]
+	no, ok := l.state.byID[streamKey{owner: owner, id: id}]
 	if !ok {
 		return stream.NewReader(owner, id, l.cfg.Self, stream.Edge{}), nil
 	}
 	s := l.state.stream(no)
-	if s.owner != owner {
-		return nil, fmt.Errorf("stream %s does not belong to %s: %w", id, owner, ErrRefused)
-	}
 	r := stream.NewReader(owner, id, l.cfg.Self, s.edge)
 	newest, err := stream.OpenCheckpoint(s.checkpoint, owner, id, l.cfg.Directory().Roster.VerifyingKeys(owner))
 	note := s.checkpoint
@@ -96,7 +92,7 @@ func (b *batch) applyWithdrawal(owner member.ID, in stream.ID, w stream.Withdraw
 		return fmt.Errorf("keep withdrawal: %w", err)
 	}
 	b.ahead[t] = ahead{reason: w.Reason}
-	s := b.streamByID(w.Target)
+	s := b.streamByID(owner, w.Target)
 	if s == nil || s.own || s.owner != owner || s.size() < w.TargetSequence {
 		return nil
 	}
@@ -153,7 +149,7 @@ func (b *batch) eraseReceived(s *streamState, sequence uint64, receiptFor stream
 func (b *batch) noteErased(s *streamState, sequence uint64, receiptFor stream.ID) {
 	carrier := s
 	if receiptFor != s.id {
-		other := b.streamByID(receiptFor)
+		other := b.streamByID(s.owner, receiptFor)
 		if other != nil {
 			carrier = b.changeStream(other.no)
 		}
@@ -187,7 +183,7 @@ func (l *Ledger) ApplyEntries(ctx context.Context, owner member.ID, id stream.ID
 }
 
 func (b *batch) applyEntries(owner member.ID, id stream.ID, entries []stream.Verified, edge stream.Edge, checkpoint []byte) error {
-	s := b.streamByID(id)
+	s := b.streamByID(owner, id)
 	for _, v := range entries {
 		if s != nil && v.Header.Sequence <= s.size() {
 			continue
@@ -313,7 +309,7 @@ func (b *batch) receiveRelease(s *streamState, v stream.Verified, e *storedEntry
 // stream still takes withdrawals.
 func (l *Ledger) Freeze(ctx context.Context, owner member.ID, id stream.ID, evidence [][]byte) error {
 	err := l.submit(ctx, 1, func(b *batch) error {
-		s := b.streamByID(id)
+		s := b.streamByID(owner, id)
 		if s == nil || s.owner != owner {
 			return nil
 		}

@@ -106,7 +106,7 @@ func (l *Ledger) Confirm(ctx context.Context, reader member.ID, heads []*entente
 // node does not know at all: it was opened after the backup. It does not matter which reader answers first, nor whether
 // the wait for the answers is over.
 func (b *batch) noteTail(reader member.ID, id stream.ID, size uint64) {
-	s := b.streamByID(id)
+	s := b.streamByID(b.l.cfg.Self, id)
 	if s != nil && (!s.own || !s.retired || size <= s.size()) {
 		return
 	}
@@ -173,7 +173,7 @@ func (l *Ledger) LostTails() []LostTail {
 	defer l.mu.RUnlock()
 	var list []LostTail
 	for id, tail := range l.state.lost {
-		no := l.state.byID[id]
+		no := l.state.byID[streamKey{owner: l.cfg.Self, id: id}]
 		if no != 0 && l.state.stream(no).size() >= tail.Size {
 			continue
 		}
@@ -187,7 +187,7 @@ func (l *Ledger) TailReader(tail LostTail) *stream.Reader {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	var edge stream.Edge
-	no := l.state.byID[tail.Stream]
+	no := l.state.byID[streamKey{owner: l.cfg.Self, id: tail.Stream}]
 	if no != 0 {
 		edge = l.state.stream(no).edge
 	}
@@ -198,7 +198,7 @@ func (l *Ledger) TailReader(tail LostTail) *stream.Reader {
 // that what it released can be withdrawn by its successor, and never written again.
 func (l *Ledger) RecoverTail(ctx context.Context, id stream.ID, entries []stream.Verified, checkpoint []byte) error {
 	err := l.submit(ctx, len(entries), func(b *batch) error {
-		s := b.streamByID(id)
+		s := b.streamByID(b.l.cfg.Self, id)
 		for _, v := range entries {
 			if s == nil {
 				made, err := b.recoverOpening(v)
@@ -269,7 +269,7 @@ func (b *batch) recoverWithdrawal(s *streamState, v stream.Verified) error {
 	if !ok {
 		return nil
 	}
-	in := b.streamByID(w.Target)
+	in := b.streamByID(b.l.cfg.Self, w.Target)
 	if in == nil || !in.own {
 		return nil
 	}

@@ -117,6 +117,15 @@ type target struct {
 	sequence uint64
 }
 
+// streamKey names a stream in the federation. Ids are random, but a reader that has seen one could open a stream of its
+// own under it: the owner belongs to the name.
+type streamKey struct {
+	owner member.ID
+	id    stream.ID
+}
+
+func (s *streamState) name() streamKey { return streamKey{owner: s.owner, id: s.id} }
+
 // digestKey says what a digest is over: the streams of an owner that a reader reads.
 type digestKey struct {
 	owner  member.ID
@@ -128,7 +137,7 @@ type state struct {
 	records    map[RecordID]*record
 	order      []RecordID // own records in the order of their first version
 	streams    []*streamState
-	byID       map[stream.ID]uint32
+	byID       map[streamKey]uint32
 	open       map[channelKey]uint32      // the newest own stream of each channel
 	held       map[Name][]heldPlace       // records of others, by the entries that brought them and are not erased
 	dependents map[Name][]RecordID        // own records by the records that they name
@@ -151,7 +160,7 @@ type ahead struct {
 func newState() *state {
 	return &state{
 		records:    map[RecordID]*record{},
-		byID:       map[stream.ID]uint32{},
+		byID:       map[streamKey]uint32{},
 		open:       map[channelKey]uint32{},
 		held:       map[Name][]heldPlace{},
 		dependents: map[Name][]RecordID{},
