@@ -1,0 +1,351 @@
+package national
+
+import (
+	"cmp"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is the configuration file of a node, and this is its manual. It is YAML; an unknown key is an error. Each setting
+// that is one word or number may also come from the environment (ENTENTE_NODE_ and its name in capitals) or a flag, which
+// wins over the environment, which wins over the file. Paths in the file are meant from the folder of the file.
+//
+// While the node runs, the files of roster, projects, certificate and key are read again, and so are systems and officers
+// of this file; all other settings count from the next start.
+type Config struct {
+	// Member is the id of the member, such as XA. Required.
+	Member string `yaml:"member"`
+	// Listen is where the node listens, host:port. Required to run.
+	Listen string `yaml:"listen"`
+
+	// Data is the data file. Default: node.db.
+	Data string `yaml:"data"`
+	// Marker is the file that says that the last stop was clean. Keep it out of backups. Default: node.marker.
+	Marker string `yaml:"marker"`
+	// MaxBytes is how large the data file may grow, at least 33554432 (32 MiB); 0: no limit.
+	MaxBytes int64 `yaml:"max_bytes"`
+
+	// SealingKey is the file with the key that the data file is sealed with. Keep it out of backups of the data file, and
+	// never lose it. Default: sealing.key.
+	SealingKey string `yaml:"sealing_key"`
+	// OlderSealingKeys are files of earlier sealing keys that values in the data file still need.
+	OlderSealingKeys []string `yaml:"older_sealing_keys"`
+	// IDKey is the file with the key that record ids come from. With another key the same records get other ids.
+	// Default: id.key.
+	IDKey string `yaml:"id_key"`
+	// SigningKey is the PEM file with the member's signing key. Default: signing.pem.
+	SigningKey string `yaml:"signing_key"`
+	// Certificate and Key are the PEM files of the node's TLS identity, spiffe://<member>.entente/node. Defaults: node.pem and node.key.
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+
+	// Genesis is the file of the federation's genesis. It, or Federation, is required: it is what the node pins.
+	Genesis string `yaml:"genesis"`
+	// Federation is SHA-256 of the genesis in 64 hexadecimal digits.
+	Federation string `yaml:"federation"`
+	// Roster is the file of the roster. Default: roster.pb.
+	Roster string `yaml:"roster"`
+	// Projects is a folder; each file in it that ends in .pb is the chain of a project. Optional.
+	Projects string `yaml:"projects"`
+	// Coordinator is the member to whose node officers' questions go. Default: the first coordinator of the roster.
+	Coordinator string `yaml:"coordinator"`
+
+	// Systems are the national systems that may push and follow. A system that is not listed may do nothing.
+	Systems []SystemConfig `yaml:"systems"`
+	// Officers are those who may ask. An officer who is not listed gets no answer.
+	Officers []OfficerConfig `yaml:"officers"`
+
+	// Log is text or json. Default: text.
+	Log string `yaml:"log"`
+	// LogLevel is debug, info, warn or error. Default: info.
+	LogLevel string `yaml:"log_level"`
+
+	path  string         // of the file, empty if there is none
+	lines map[string]int // of its top-level keys
+}
+
+// SystemConfig is what the member allows one of its systems.
+type SystemConfig struct {
+	// Name is that of the certificate: spiffe://<member>.entente/system/<name>.
+	Name string `yaml:"name"`
+	// Authority is in whose name it pushes, and whose records it reads.
+	Authority string `yaml:"authority"`
+	// Projects are those that it may follow; "*": everything that the member may see.
+	Projects []string `yaml:"projects"`
+}
+
+// OfficerConfig is what the member allows one of its officers.
+type OfficerConfig struct {
+	// Name is that of the certificate: spiffe://<member>.entente/officer/<name>.
+	Name string `yaml:"name"`
+	// Purposes for which the officer may ask, such as criminal-investigation.
+	Purposes []string `yaml:"purposes"`
+	// Projects that the officer may see; "*": everything that the member may see.
+	Projects []string `yaml:"projects"`
+}
+
+// Setting is one that flags and the environment may give.
+type Setting struct {
+	// Name is the key in the file and, with hyphens for underscores, the flag.
+	Name string
+	// Help is one line.
+	Help string
+
+	path bool
+	at   func(*Config) *string
+}
+
+// Variable is its name in the environment.
+func (s Setting) Variable() string { return "ENTENTE_NODE_" + strings.ToUpper(s.Name) }
+
+// Flag is its name as a flag.
+func (s Setting) Flag() string { return strings.ReplaceAll(s.Name, "_", "-") }
+
+// Settings lists the settings that flags and the environment may give, in the order of the manual.
+func Settings() []Setting {
+	return []Setting{
+		{"member", "id of the member, such as XA", false, func(c *Config) *string { return &c.Member }},
+		{"listen", "where to listen, host:port", false, func(c *Config) *string { return &c.Listen }},
+		{"data", "the data file", true, func(c *Config) *string { return &c.Data }},
+		{"marker", "the file that marks a clean stop", true, func(c *Config) *string { return &c.Marker }},
+		{maxBytesName, "how large the data file may grow, in bytes; 0: no limit", false, nil},
+		{"sealing_key", "file with the sealing key of the data file", true, func(c *Config) *string { return &c.SealingKey }},
+		{"id_key", "file with the key for record ids", true, func(c *Config) *string { return &c.IDKey }},
+		{"signing_key", "PEM file with the member's signing key", true, func(c *Config) *string { return &c.SigningKey }},
+		{"certificate", "PEM file with the node's certificate", true, func(c *Config) *string { return &c.Certificate }},
+		{"key", "PEM file with its private key", true, func(c *Config) *string { return &c.Key }},
+		{"genesis", "file of the federation's genesis", true, func(c *Config) *string { return &c.Genesis }},
+		{"federation", "SHA-256 of the genesis in hexadecimal, instead of genesis", false, func(c *Config) *string { return &c.Federation }},
+		{"roster", "file of the roster", true, func(c *Config) *string { return &c.Roster }},
+		{"projects", "folder with chains of projects", true, func(c *Config) *string { return &c.Projects }},
+		{"coordinator", "member to forward officers' questions to", false, func(c *Config) *string { return &c.Coordinator }},
+		{"log", "text or json", false, func(c *Config) *string { return &c.Log }},
+		{"log_level", "debug, info, warn or error", false, func(c *Config) *string { return &c.LogLevel }},
+	}
+}
+
+const maxBytesName = "max_bytes"
+
+// ConfigError says what is wrong with a configuration, and where.
+type ConfigError struct{ Problems []Problem }
+
+// Error gives a line a problem.
+func (e *ConfigError) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// LoadConfig reads a configuration: the file at path (none where path is empty), then the environment, then overrides, by
+// name of the setting. It does not look into the files that it names: see Check. The error is a *ConfigError for what the
+// configuration says.
+func LoadConfig(path string, env func(string) (string, bool), overrides map[string]string) (*Config, error) {
+	c := &Config{}
+	if path != "" {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("read configuration: %w", err)
+		}
+		defer file.Close()
+		c, err = ParseConfig(file, path)
+		if err != nil {
+			return nil, err
+		}
+	}
+	err := c.apply(env, overrides)
+	if err != nil {
+		return nil, err
+	}
+	c.defaults(path)
+	problems := c.problems()
+	if len(problems) > 0 {
+		return nil, &ConfigError{problems}
+	}
+	return c, nil
+}
+
+// ParseConfig reads the text of a configuration file; path names it in errors, and its folder is where relative paths
+// begin. No defaults are filled in.
+func ParseConfig(r io.Reader, path string) (*Config, error) {
+	content, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	c := &Config{path: path, lines: map[string]int{}}
+	decoder := yaml.NewDecoder(strings.NewReader(string(content)))
+	decoder.KnownFields(true)
+	err = decoder.Decode(c)
+	if errors.Is(err, io.EOF) {
+		return c, nil
+	}
+	if err != nil {
+		return nil, &ConfigError{yamlProblems(path, err)}
+	}
+	if !errors.Is(decoder.Decode(new(yaml.Node)), io.EOF) {
+		return nil, &ConfigError{[]Problem{{File: path, What: "there is something after the end of the document",
+			Mend: "a configuration is one YAML document; remove the rest"}}}
+	}
+	var root yaml.Node
+	err = yaml.Unmarshal(content, &root)
+	if err != nil {
+		return nil, &ConfigError{yamlProblems(path, err)}
+	}
+	c.noteLines(&root)
+	for _, p := range c.paths() {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(filepath.Dir(path), *p)
+		}
+	}
+	return c, nil
+}
+
+func (c *Config) noteLines(root *yaml.Node) {
+	if len(root.Content) == 0 {
+		return
+	}
+	pairs := root.Content[0].Content
+	for i := 0; i+1 < len(pairs); i += 2 {
+		c.lines[pairs[i].Value] = pairs[i].Line
+	}
+}
+
+// paths are all settings that name files.
+func (c *Config) paths() []*string {
+	var list []*string
+	for _, s := range Settings() {
+		if s.path {
+			list = append(list, s.at(c))
+		}
+	}
+	for i := range c.OlderSealingKeys {
+		list = append(list, &c.OlderSealingKeys[i])
+	}
+	return list
+}
+
+// yamlProblems rewords the library's text, which names Go types and repeats values.
+func yamlProblems(path string, err error) []Problem {
+	pattern := regexp.MustCompile(`^line (\d+): (.*)$`)
+	unknown := regexp.MustCompile(`field (\S+) not found in type \S+`)
+	var list []Problem
+	for text := range strings.SplitSeq(strings.TrimPrefix(err.Error(), "yaml: "), "\n") {
+		text = strings.TrimSpace(text)
+		if text == "unmarshal errors:" {
+			continue
+		}
+		p := Problem{File: path, What: text, Mend: "see the manual of the configuration"}
+		if match := pattern.FindStringSubmatch(text); match != nil {
+			p.Line, _ = strconv.Atoi(match[1]) // digits by the pattern
+			p.What = match[2]
+		}
+		if match := unknown.FindStringSubmatch(p.What); match != nil {
+			p.Field, p.What, p.Mend = match[1], "unknown key", "correct the spelling or remove it"
+		}
+		if strings.HasPrefix(p.What, "cannot unmarshal") { // the library's text repeats the value, which may be a name
+			p.What, p.Mend = "a value of the wrong type", "see the manual for the type that this key takes"
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// apply puts environment and overrides over what the file says.
+func (c *Config) apply(env func(string) (string, bool), overrides map[string]string) error {
+	known := map[string]bool{}
+	for _, s := range Settings() {
+		known[s.Name] = true
+		value, given := overrides[s.Name]
+		from := "--" + s.Flag()
+		if !given && env != nil {
+			value, given = env(s.Variable())
+			from = s.Variable()
+		}
+		if !given {
+			continue
+		}
+		if s.at != nil {
+			*s.at(c) = value
+			continue
+		}
+		limit, err := strconv.ParseInt(value, 10, 64)
+		if err != nil {
+			return &ConfigError{[]Problem{{File: from, Field: s.Name, What: "not a number", Mend: "give a number of bytes"}}}
+		}
+		c.MaxBytes = limit
+	}
+	for name := range overrides {
+		if !known[name] {
+			return fmt.Errorf("there is no setting %q", name)
+		}
+	}
+	return nil
+}
+
+func (c *Config) defaults(path string) {
+	folder := ""
+	if path != "" {
+		folder = filepath.Dir(path)
+	}
+	for _, d := range []struct {
+		at   *string
+		name string
+	}{
+		{&c.Data, "node.db"}, {&c.Marker, "node.marker"}, {&c.SealingKey, "sealing.key"}, {&c.IDKey, "id.key"},
+		{&c.SigningKey, "signing.pem"}, {&c.Certificate, "node.pem"}, {&c.Key, "node.key"}, {&c.Roster, "roster.pb"},
+	} {
+		if *d.at == "" {
+			*d.at = filepath.Join(folder, d.name)
+		}
+	}
+	c.Log, c.LogLevel = cmp.Or(c.Log, "text"), cmp.Or(c.LogLevel, "info")
+}
+
+// NewLogger makes the logger that the configuration asks for.
+func (c *Config) NewLogger(w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: logLevels()[c.LogLevel]}
+	if c.Log == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+func logLevels() map[string]slog.Level {
+	return map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+}
+
+// parseFederation reads the pin in hexadecimal.
+func parseFederation(text string) (pin [32]byte, ok bool) {
+	raw, err := hex.DecodeString(text)
+	if err != nil || len(raw) != len(pin) {
+		return pin, false
+	}
+	return [32]byte(raw), true
+}
+
+// at is where a setting stands in the file, for a problem with it.
+func (c *Config) at(field, what, mend string) Problem {
+	return Problem{File: c.path, Line: c.lines[field], Field: field, What: what, Mend: mend}
+}
+
+func duplicate(names []string) (string, bool) {
+	sorted := slices.Sorted(slices.Values(names))
+	for i := 1; i < len(sorted); i++ {
+		if sorted[i] == sorted[i-1] {
+			return sorted[i], true
+		}
+	}
+	return "", false
+}

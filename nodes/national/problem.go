@@ -1,0 +1,125 @@
+package national
+
+import (
+	"fmt"
+	"net"
+	"strings"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
+	"entente.example/entente/server/policy"
+	"entente.example/entente/server/store"
+)
+
+// Problem is one thing that keeps a node from starting, or from doing its part.
+type Problem struct {
+	// File is where it is; empty where it is in no file.
+	File string
+	// Line in that file, from 1; 0 where there is none.
+	Line int
+	// Field is the key of the setting; empty where it is about none.
+	Field string
+	// What is wrong.
+	What string
+	// Mend is what to do.
+	Mend string
+}
+
+// String is the problem in one line: file:line: field: what: mend.
+func (p Problem) String() string {
+	place := p.File
+	if p.Line > 0 {
+		place = fmt.Sprintf("%s:%d", p.File, p.Line)
+	}
+	var parts []string
+	for _, part := range []string{place, p.Field, p.What} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	text := strings.Join(parts, ": ")
+	if p.Mend == "" {
+		return text
+	}
+	return text + "; " + p.Mend
+}
+
+// problems finds what is wrong with the settings as such, without opening a file.
+func (c *Config) problems() []Problem {
+	var list []Problem
+	add := func(bad bool, field, what, mend string) {
+		if bad {
+			list = append(list, c.at(field, what, mend))
+		}
+	}
+	_, err := member.ParseID(c.Member)
+	add(c.Member == "", "member", "missing", "give the id of the member, such as XA")
+	add(c.Member != "" && err != nil, "member", "not the id of a member", "use capital letters, digits and hyphens, a letter first")
+	_, err = member.ParseID(c.Coordinator)
+	add(c.Coordinator != "" && err != nil, "coordinator", "not the id of a member", "give the id of a coordinator in the roster")
+	_, _, err = net.SplitHostPort(c.Listen)
+	add(c.Listen != "" && err != nil, "listen", "not host:port", "give an address such as 0.0.0.0:7443")
+	add(c.MaxBytes != 0 && c.MaxBytes < store.MinMaxBytes, maxBytesName, "too small",
+		fmt.Sprintf("give at least %d, or 0 for no limit", store.MinMaxBytes))
+	add(c.Genesis == "" && c.Federation == "", "genesis", "missing", "name the genesis file, or give its SHA-256 as federation")
+	add(c.Genesis != "" && c.Federation != "", "federation", "given together with genesis", "remove one of the two")
+	_, ok := parseFederation(c.Federation)
+	add(c.Federation != "" && !ok, "federation", "not 64 hexadecimal digits", "give SHA-256 of the genesis")
+	add(c.Log != "text" && c.Log != "json", "log", "unknown", "use text or json")
+	_, ok = logLevels()[c.LogLevel]
+	add(!ok, "log_level", "unknown", "use debug, info, warn or error")
+	_, bad := c.grants()
+	return append(list, bad...)
+}
+
+// grants reads systems and officers.
+func (c *Config) grants() (*policy.Grants, []Problem) {
+	var list []Problem
+	g := &policy.Grants{Systems: map[string]policy.System{}, Officers: map[string]policy.Officer{}}
+	for _, s := range c.Systems {
+		if g.Systems[s.Name].Authority != "" || !c.validName(member.KindSystem, s.Name) {
+			list = append(list, c.at("systems", fmt.Sprintf("the name %q is missing, not a name, or listed twice", s.Name), "give each system its own"))
+		}
+		if s.Authority == "" && len(s.Projects) == 0 {
+			list = append(list, c.at("systems", fmt.Sprintf("%s has neither authority nor projects", s.Name),
+				"give it an authority to push, or projects to follow"))
+		}
+		g.Systems[s.Name] = policy.System{Authority: s.Authority, Projects: s.Projects}
+	}
+	var names []string
+	for _, o := range c.Officers {
+		names = append(names, o.Name)
+		purposes, ok := parsePurposes(o.Purposes)
+		if !ok || len(purposes) == 0 {
+			list = append(list, c.at("officers", "an officer has no purpose, or one that does not exist", "see the purposes in the glossary, such as criminal-investigation"))
+		}
+		if !c.validName(member.KindOfficer, o.Name) {
+			list = append(list, c.at("officers", "a name is missing or not a name", "use the name in the officer's certificate"))
+		}
+		g.Officers[o.Name] = policy.Officer{Purposes: purposes, Projects: o.Projects}
+	}
+	_, twice := duplicate(names)
+	if twice {
+		list = append(list, c.at("officers", "an officer is listed twice", "give each officer one entry"))
+	}
+	return g, list
+}
+
+func (c *Config) validName(kind member.Kind, name string) bool {
+	ident := member.Identity{Member: member.ID(c.Member), Kind: kind, Name: name}
+	read, err := member.ParseIdentity(ident.String())
+	return err == nil && read == ident
+}
+
+// parsePurposes reads names such as criminal-investigation: the contract's, in small letters and with hyphens.
+func parsePurposes(names []string) ([]ententev1.Purpose, bool) {
+	var list []ententev1.Purpose
+	for _, name := range names {
+		value := ententev1.Purpose_value["PURPOSE_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))]
+		if value == 0 {
+			return nil, false
+		}
+		list = append(list, ententev1.Purpose(value))
+	}
+	return list, true
+}
