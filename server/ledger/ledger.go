@@ -252,7 +252,7 @@ func (l *Ledger) DirectoryChanged(ctx context.Context) error {
 	l.mu.RLock()
 	var concerned []RecordID
 	for id, r := range l.state.records {
-		if r.intents != nil {
+		if r.intents != nil || r.pos != 0 && len(r.places) > 0 {
 			concerned = append(concerned, id)
 		}
 	}
@@ -287,8 +287,8 @@ func (l *Ledger) findWaiting() {
 	b := &batch{l: l, memo: newMeaning(l.cfg.Self, l.cfg.Directory())}
 	w := world{channels: b.memo.channels, active: b.memo.active, stream: b.stream, readersOf: b.readersOf}
 	for id, r := range l.state.records {
-		if r.intents == nil && !r.withdrawn {
-			continue
+		if r.pos == 0 && !r.withdrawn {
+			continue // known only by a recovered stream, until its national system pushes it again
 		}
 		p := planRecord(w, r)
 		if p.waiting || len(p.release) > 0 || len(p.withdraw) > 0 {

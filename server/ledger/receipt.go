@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -162,7 +163,10 @@ func (l *Ledger) Readers(no uint32) []ReaderState {
 // deliveries is the delivery table of one record: a line for each entry and reader. The caller holds the lock.
 func (l *Ledger) deliveries(r *record) []*ententev1.Delivery {
 	var list []*ententev1.Delivery
-	for _, at := range r.places {
+	// By stream and number, not in the order of appending: that is not known any more after a start.
+	for _, at := range slices.SortedFunc(slices.Values(r.places), func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.stream, b.stream), cmp.Compare(a.sequence, b.sequence))
+	}) {
 		s := l.state.stream(at.stream)
 		for _, m := range s.readers {
 			d := &ententev1.Delivery{Member: string(m), Entry: &ententev1.EntryRef{StreamId: slices.Clone(s.id[:]), Sequence: at.sequence}, Withdrawn: at.withdrawn,

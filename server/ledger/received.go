@@ -368,5 +368,6 @@ type Erasure struct {
 func (l *Ledger) Erasures(after uint64) ([]Erasure, uint64) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return slices.Clone(l.state.erasures[after:]), uint64(len(l.state.erasures))
+	all := l.state.erasures
+	return slices.Clone(all[min(after, uint64(len(all))):]), uint64(len(all))
 }

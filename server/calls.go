@@ -1,0 +1,156 @@
+package server
+
+import (
+	"context"
+	"crypto/x509"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+
+	"entente.example/entente/proto/member"
+)
+
+// caller is who calls, from the verified certificate.
+type caller struct {
+	member.Identity
+	leaf   *x509.Certificate
+	chains [][]*x509.Certificate
+}
+
+type callerKey struct{}
+
+// callerOf is the caller that admission has put into the context of a call.
+func callerOf(ctx context.Context) caller {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c // the zero caller is allowed nothing and cleared for nothing
+}
+
+// identify reads the caller from the connection.
+func identify(ctx context.Context) (caller, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return caller{}, errNoIdentity
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(info.State.PeerCertificates) == 0 {
+		return caller{}, errNoIdentity
+	}
+	identity, err := member.PeerIdentity(info.State)
+	if err != nil {
+		return caller{}, errNoIdentity
+	}
+	return caller{Identity: identity, leaf: info.State.PeerCertificates[0], chains: info.State.VerifiedChains}, nil
+}
+
+// decide says whether the caller may call the method now. It is asked when a call begins, and again while it is open.
+func (s *Server) decide(method string, c caller) error {
+	if !s.table.Allowed(method, c.Identity, s.cfg.Self) {
+		return errClosed
+	}
+	now := s.cfg.Now()
+	roster := s.cfg.Directory().Roster
+	if c.Member != s.cfg.Self && now.After(roster.ExpiresAt()) {
+		return errRosterStale
+	}
+	if now.Before(c.leaf.NotBefore) || now.After(c.leaf.NotAfter) {
+		return errExpired
+	}
+	if c.Member == s.cfg.Self {
+		return nil // the handshake has checked the certificate against the own member's authorities
+	}
+	entry, in := roster.Member(c.Member)
+	if !in || !roster.Active(c.Member) || !vouched(c.chains, entry.Authorities) {
+		return errNotMember
+	}
+	return nil
+}
+
+// vouched says whether one of the chains ends in one of the authorities as they are now: a member that has replaced its
+// authority is not spoken for by the old one.
+func vouched(chains [][]*x509.Certificate, authorities []*x509.Certificate) bool {
+	return slices.ContainsFunc(chains, func(chain []*x509.Certificate) bool {
+		return len(chain) > 0 && slices.ContainsFunc(authorities, chain[len(chain)-1].Equal)
+	})
+}
+
+// decideRegularly decides open calls again until ctx ends.
+func (s *Server) decideRegularly(ctx context.Context) {
+	ticker := time.NewTicker(decideEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			s.decideAgain()
+		}
+	}
+}
+
+func (s *Server) decideAgain() {
+	for _, call := range s.calls.list() {
+		err := s.decide(call.method, call.caller)
+		if err != nil {
+			call.cancel(err)
+		}
+	}
+}
+
+// calls is the registry of open streams.
+type calls struct {
+	mu     sync.Mutex // covers all below
+	open   map[*openCall]struct{}
+	closed error // why no call may be added any more; nil while the server runs
+}
+
+type openCall struct {
+	method string
+	caller caller
+	cancel context.CancelCauseFunc
+}
+
+func newCalls() *calls { return &calls{open: make(map[*openCall]struct{})} }
+
+// add enters a call. The context that it returns ends with a cause when the call is decided against; done removes it.
+func (r *calls) add(ctx context.Context, method string, c caller) (open context.Context, done func(), err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	call := &openCall{method: method, caller: c, cancel: cancel}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed != nil {
+		cancel(r.closed)
+		return nil, nil, r.closed
+	}
+	r.open[call] = struct{}{}
+	return ctx, func() { r.remove(call) }, nil
+}
+
+func (r *calls) remove(call *openCall) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.open, call)
+	call.cancel(context.Canceled)
+}
+
+func (r *calls) list() []*openCall {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]*openCall, 0, len(r.open))
+	for call := range r.open {
+		list = append(list, call)
+	}
+	return list
+}
+
+// close cancels all calls with the reason and takes no more.
+func (r *calls) close(reason error) {
+	r.mu.Lock()
+	r.closed = reason
+	r.mu.Unlock()
+	for _, call := range r.list() {
+		call.cancel(reason)
+	}
+}

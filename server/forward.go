@@ -1,0 +1,121 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
+	"entente.example/entente/server/policy"
+)
+
+// NetworkCaller is how a member's node reaches the coordinator.
+type NetworkCaller interface {
+	// Network is a client over a connection that the caller does not close. An error means that there is none now.
+	Network(ctx context.Context) (ententev1.NetworkServiceClient, error)
+}
+
+// forwarder asks the coordinator on behalf of the own member's officers. What a question may be is decided here, by the
+// member's own grants; what the member may see is decided there.
+type forwarder struct {
+	ententev1.UnimplementedNetworkServiceServer
+	*Server
+}
+
+// admit narrows the consultation by the grants and names the officer from the certificate.
+func (s *forwarder) admit(ctx context.Context, c *ententev1.Consultation) (*ententev1.Consultation, ententev1.NetworkServiceClient, error) {
+	caller := callerOf(ctx).Identity
+	if caller.Member != s.cfg.Self || caller.Kind != member.KindOfficer {
+		return nil, nil, errClosed // nodes ask the coordinator, not each other
+	}
+	narrowed, err := s.cfg.Grants().Narrow(caller, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := s.cfg.Coordinator.Network(ctx)
+	if err != nil {
+		return nil, nil, errNoCoord
+	}
+	return narrowed, client, nil
+}
+
+// GetView forwards and passes the answer back. Page tokens are the coordinator's.
+func (s *forwarder) GetView(ctx context.Context, request *ententev1.GetViewRequest) (*ententev1.GetViewResponse, error) {
+	consultation, client, err := s.admit(ctx, request.GetConsultation())
+	if err != nil {
+		return nil, err
+	}
+	response, err := client.GetView(ctx, &ententev1.GetViewRequest{
+		Consultation: consultation, PageSize: request.GetPageSize(), PageToken: request.GetPageToken(),
+	})
+	if err != nil {
+		return nil, passOn(err)
+	}
+	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, response)
+	return answer(cleared, ok)
+}
+
+// GetEntity forwards and passes the answer back.
+func (s *forwarder) GetEntity(ctx context.Context, request *ententev1.GetEntityRequest) (*ententev1.GetEntityResponse, error) {
+	consultation, client, err := s.admit(ctx, request.GetConsultation())
+	if err != nil {
+		return nil, err
+	}
+	response, err := client.GetEntity(ctx, &ententev1.GetEntityRequest{Consultation: consultation, Handle: request.GetHandle()})
+	if err != nil {
+		return nil, passOn(err)
+	}
+	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, response)
+	return answer(cleared, ok)
+}
+
+// Watch forwards and passes on what comes, as long as the grants stay as they were.
+func (s *forwarder) Watch(request *ententev1.WatchRequest, out grpc.ServerStreamingServer[ententev1.WatchResponse]) error {
+	ctx := out.Context()
+	consultation, client, err := s.admit(ctx, request.GetConsultation())
+	if err != nil {
+		return err
+	}
+	in, err := client.Watch(ctx, &ententev1.WatchRequest{Consultation: consultation})
+	if err != nil {
+		return passOn(err)
+	}
+	for {
+		message, err := in.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ended(ctx)
+		}
+		if err != nil {
+			return passOn(err)
+		}
+		_, err = s.cfg.Grants().Narrow(callerOf(ctx).Identity, request.GetConsultation())
+		if err != nil {
+			return err
+		}
+		cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, message)
+		err = send(out, cleared, ok)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// passOn is what an officer is told of the coordinator's refusal: the answers that are about the question as they are,
+// everything else (addresses, states of connections) as "cannot be reached".
+func passOn(err error) error {
+	switch status.Code(err) {
+	case codes.NotFound, codes.InvalidArgument, codes.FailedPrecondition, codes.PermissionDenied,
+		codes.DeadlineExceeded, codes.Canceled:
+		return err
+	default:
+		return errNoCoord
+	}
+}

@@ -1,0 +1,159 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
+	"entente.example/entente/server/ledger"
+	"entente.example/entente/server/policy"
+)
+
+const defaultListLibrary = 100
+
+// library answers the member's own officers and systems with practices and lessons. What is under no project is open
+// to all of them that may ask; what was released under a project only to those that are granted the project.
+type library struct {
+	ententev1.UnimplementedLibraryServiceServer
+	*Server
+}
+
+func libraryKinds() []ententev1.RecordKind {
+	return []ententev1.RecordKind{ententev1.RecordKind_RECORD_KIND_LESSON, ententev1.RecordKind_RECORD_KIND_GOOD_PRACTICE}
+}
+
+func (s *library) admit(ctx context.Context, c *ententev1.Consultation) error {
+	err := s.cfg.Grants().MayAsk(callerOf(ctx).Identity, c)
+	if err != nil {
+		return err
+	}
+	if c.GetScope().GetAllMembersOnly() {
+		return invalidField("consultation.scope.all_members_only", "is not a limit that the library knows")
+	}
+	return nil
+}
+
+// List answers practices and lessons, newest first. Pages are by the last item of the page before.
+func (s *library) List(ctx context.Context, request *ententev1.LibraryServiceListRequest) (*ententev1.LibraryServiceListResponse, error) {
+	err := s.admit(ctx, request.GetConsultation())
+	if err != nil {
+		return nil, err
+	}
+	for _, kind := range request.GetKinds() {
+		if !slices.Contains(libraryKinds(), kind) {
+			return nil, invalidField("kinds", "holds a kind that is neither lesson nor practice")
+		}
+	}
+	kinds, _ := commonKinds(request.GetKinds(), libraryKinds())
+	kinds, some := commonKinds(kinds, request.GetConsultation().GetScope().GetKinds())
+	var refs []ledger.LibraryRef
+	if some {
+		refs = s.cfg.Ledger.Library(kinds)
+	}
+	bound := binding("library", callerOf(ctx).String(), numbers(request.GetKinds()), numbers(request.GetCrimeAreas()))
+	refs, err = s.after(bound, request.GetPageToken(), refs)
+	if err != nil {
+		return nil, err
+	}
+	response, err := s.page(ctx, bound, request, refs)
+	if err != nil {
+		return nil, err
+	}
+	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, response)
+	return answer(cleared, ok)
+}
+
+// after leaves out what earlier pages have brought.
+func (s *library) after(bound, token []byte, refs []ledger.LibraryRef) ([]ledger.LibraryRef, error) {
+	if len(token) == 0 {
+		return refs, nil
+	}
+	plain, err := s.sealer.open(bound, token)
+	if err != nil {
+		return nil, errBadToken
+	}
+	at := slices.IndexFunc(refs, func(ref ledger.LibraryRef) bool { return string(refKey(ref)) == string(plain) })
+	if at < 0 {
+		return nil, errListChanged // withdrawn meanwhile
+	}
+	return refs[at+1:], nil
+}
+
+func refKey(ref ledger.LibraryRef) []byte {
+	return append(ref.Record[:], ref.Owner...)
+}
+
+func (s *library) page(ctx context.Context, bound []byte, request *ententev1.LibraryServiceListRequest, refs []ledger.LibraryRef) (*ententev1.LibraryServiceListResponse, error) {
+	response, size := &ententev1.LibraryServiceListResponse{}, 0
+	limit := int(orDefault(request.GetPageSize(), defaultListLibrary))
+	areas := setOf(request.GetCrimeAreas())
+	for i, ref := range refs {
+		item, err := s.item(ctx, request.GetConsultation(), ref.Owner, ref.Record)
+		if errors.Is(err, errNotFound) || errors.Is(err, ledger.ErrAbsent) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if areas != 0 && areas&areasOf(item.GetRecord()) == 0 {
+			continue
+		}
+		response.Items = append(response.Items, item)
+		size += proto.Size(item)
+		if i+1 < len(refs) && (len(response.GetItems()) == limit || size >= pageBytes) {
+			response.NextPageToken, err = s.sealer.seal(bound, refKey(ref))
+			return response, err
+		}
+	}
+	return response, nil
+}
+
+// areasOf is what a practice or lesson is about: by the record, and by its own context.
+func areasOf(record *ententev1.ReleasedRecord) codeSet {
+	body := record.GetBody()
+	return setOf(record.GetCrimeAreas()) | setOf(body.GetLesson().GetContext().GetCrimeAreas()) |
+		setOf(body.GetGoodPractice().GetContext().GetCrimeAreas())
+}
+
+// item is one practice or lesson, if the caller may see it: else errNotFound.
+func (s *library) item(ctx context.Context, c *ententev1.Consultation, owner member.ID, id ledger.RecordID) (*ententev1.LibraryItem, error) {
+	record, err := s.cfg.Ledger.LibraryRecord(owner, id)
+	if err != nil {
+		return nil, err
+	}
+	project := record.GetEnvelope().GetProjectId()
+	if project != "" && !s.cfg.Grants().MaySee(callerOf(ctx).Identity, c, project) {
+		return nil, errNotFound
+	}
+	asked := c.GetScope().GetProjects()
+	if len(asked) > 0 && !slices.Contains(asked, project) {
+		return nil, errNotFound
+	}
+	return &ententev1.LibraryItem{Owner: string(owner), Record: record}, nil
+}
+
+// Get answers one practice or lesson.
+func (s *library) Get(ctx context.Context, request *ententev1.LibraryServiceGetRequest) (*ententev1.LibraryServiceGetResponse, error) {
+	err := s.admit(ctx, request.GetConsultation())
+	if err != nil {
+		return nil, err
+	}
+	owner := s.cfg.Self
+	if request.GetOwner() != "" {
+		owner = member.ID(request.GetOwner())
+	}
+	id, err := ledger.ParseRecordID(request.GetRecordId())
+	if err != nil {
+		return nil, invalidField("record_id", "is not 16 bytes")
+	}
+	item, err := s.item(ctx, request.GetConsultation(), owner, id)
+	if err != nil {
+		return nil, err
+	}
+	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, &ententev1.LibraryServiceGetResponse{Item: item})
+	return answer(cleared, ok)
+}
