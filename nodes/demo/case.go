@@ -1,13 +1,21 @@
-// Package demo plays a whole federation on one machine, so that a newcomer sees in a minute what Entente does.
+// Package demo plays a whole federation on one machine, so that a newcomer sees in a minute what Entente does: a
+// coordinator and four members as real gRPC servers on loopback, with throw-away keys and data files in a folder that is
+// removed at the end.
 //
-// The files case*.go hold the invented case that its four members push: Arvania (XA), Bergmark (XB), Coteval (XC) and
-// Dravonia (XD) each know a part of a smuggling network around the port of Selwyn. The same people occur in up to four
-// national files, under other spellings, grades, handling codes and roles, as in life. The invariant: the case is a
-// constant. Case returns the same records each time, with no clock and no randomness, and each reference in it resolves
-// within its member.
+// Run starts it (start.go, nodes.go), pushes through the public client as national systems would (push.go), waits until
+// all is replicated and merged without sleeping (settle.go), and shows what came of it: the story of the built-in case
+// (story.go), or, for files of one's own, a Result with a hash of each member's view (views.go) and the clusters
+// (clusters.go).
 //
-// The case decides nothing: what may leave, who is who and what a view holds is worked out by the nodes. All people,
-// companies, places and countries in it are invented.
+// The files case*.go hold the invented case: Arvania (XA), Bergmark (XB), Coteval (XC) and Dravonia (XD) each know a part
+// of a smuggling network around the port of Selwyn. The same people occur in up to four national files, under other
+// spellings, grades, handling codes and roles, as in life. Each reference in it resolves within its member.
+//
+// The invariant: two runs over the same input give the same counts and hashes. The case is a constant, id keys come from
+// a fixed seed, and nothing of the run (salts, streams, times of sending) goes into a hash.
+//
+// It decides nothing: what may leave, who is who and what a view holds is worked out by the nodes. It is no way to run a
+// federation that is meant to last. All people, companies, places and countries in it are invented.
 package demo
 
 import (
