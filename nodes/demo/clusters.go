@@ -22,11 +22,7 @@ type clusterLine struct {
 
 // writeClusters writes who is who by what all members may see: for each entity row of the input that is in the
 // coordinator's own view of it, the id of the merged entity. In order of member and reference.
-func (s *stage) writeClusters(out io.Writer, from source, held *holdings) error {
-	rows, err := from.entityRows()
-	if err != nil {
-		return err
-	}
+func (s *stage) writeClusters(out io.Writer, rows inputRows, held *holdings) error {
 	view, err := s.coordinator().officer.View(s.ctx, consultation(&ententev1.Scope{AllMembersOnly: true}))
 	if err != nil {
 		return fmt.Errorf("view for the clusters: %w", err)

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -27,8 +28,10 @@ func (n recordName) String() string { return n.member + "\n" + n.authority + "\n
 // holdings is what the members say of their own records.
 type holdings struct {
 	names     map[recordKey]recordName
-	released  uint64                    // stand in at least one stream
-	withdrawn uint64                    // withdrawn by their member
+	standing  map[recordKey]bool        // stand in at least one stream
+	gone      map[recordKey]bool        // withdrawn by their member
+	released  uint64                    // of rows: standing; see count
+	withdrawn uint64                    // of rows: gone
 	readers   map[string]map[string]int // member -> readers, as text -> records
 }
 
@@ -50,13 +53,13 @@ func (s *stage) holdings() (*holdings, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := &holdings{names: make(map[recordKey]recordName), readers: make(map[string]map[string]int)}
+	all := newHoldings()
 	for i, at := range s.members() {
 		for key, name := range parts[i].names {
 			all.names[key] = name
 		}
-		all.released += parts[i].released
-		all.withdrawn += parts[i].withdrawn
+		maps.Copy(all.standing, parts[i].standing)
+		maps.Copy(all.gone, parts[i].gone)
 		all.readers[string(at.seat.ID)] = parts[i].readers[string(at.seat.ID)]
 	}
 	return all, nil
@@ -64,24 +67,49 @@ func (s *stage) holdings() (*holdings, error) {
 
 func (s *stage) holdingsOf(at *station) (*holdings, error) {
 	id := string(at.seat.ID)
-	part := &holdings{names: make(map[recordKey]recordName), readers: map[string]map[string]int{id: {}}}
+	part := newHoldings()
+	part.readers[id] = make(map[string]int)
 	request := &ententev1.ListRequest{Consultation: consultation(nil), PageSize: 1000}
 	for held, err := range at.system.List(s.ctx, request) {
 		if err != nil {
 			return nil, err
 		}
 		name := recordName{id, held.GetAuthority(), held.GetRecord().GetEnvelope().GetProviderReference()}
-		part.names[recordKey{id, [16]byte(held.GetRecordId())}] = name
+		key := recordKey{id, [16]byte(held.GetRecordId())}
+		part.names[key] = name
 		readers := readersNow(held)
 		if len(readers) > 0 {
-			part.released++
+			part.standing[key] = true
 		}
 		if held.GetWithdrawn() {
-			part.withdrawn++
+			part.gone[key] = true
 		}
 		part.readers[id][strings.Join(readers, " ")]++
 	}
 	return part, nil
+}
+
+func newHoldings() *holdings {
+	return &holdings{names: make(map[recordKey]recordName), standing: make(map[recordKey]bool), gone: make(map[recordKey]bool), readers: make(map[string]map[string]int)}
+}
+
+// inputRows are the records that rows of an input are, by member and provider reference, and whether each is an entity.
+type inputRows map[string]map[string]bool
+
+// count counts what became of the rows' own records.
+func (h *holdings) count(rows inputRows) {
+	for key, name := range h.names {
+		_, own := rows[name.member][name.reference]
+		if !own {
+			continue
+		}
+		if h.standing[key] {
+			h.released++
+		}
+		if h.gone[key] {
+			h.withdrawn++
+		}
+	}
 }
 
 // readersNow are the members before whom a record stands in a stream.

@@ -133,20 +133,20 @@ func (f *files) play(s *stage) (tally, error) {
 	return progress.end(), err
 }
 
-// entityRows reads the files again: what a row is about is known only to the mapping.
-func (f *files) entityRows() (map[string]map[string]bool, error) {
-	rows := make(map[string]map[string]bool)
+// rows reads the files again: what is a row's own record, and what the mapping derives, is known only to the mapping.
+func (f *files) rows() (inputRows, error) {
+	rows := make(inputRows)
 	for id, path := range f.paths {
-		found, err := f.entitiesOf(path, id)
+		found, err := f.rowsOf(path, id)
 		if err != nil {
-			return nil, fmt.Errorf("read the entities of %s: %w", id, err)
+			return nil, fmt.Errorf("read the rows of %s: %w", id, err)
 		}
 		rows[id] = found
 	}
 	return rows, nil
 }
 
-func (f *files) entitiesOf(path, id string) (map[string]bool, error) {
+func (f *files) rowsOf(path, id string) (map[string]bool, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -163,8 +163,8 @@ func (f *files) entitiesOf(path, id string) (map[string]bool, error) {
 			return nil, err
 		}
 		for i, item := range row.Items {
-			if !row.Derived[i] && isEntity(item.GetRecord().GetBody()) {
-				found[item.GetRecord().GetEnvelope().GetProviderReference()] = true
+			if !row.Derived[i] && item.GetRecord() != nil {
+				found[item.GetRecord().GetEnvelope().GetProviderReference()] = isEntity(item.GetRecord().GetBody())
 			}
 		}
 	}

@@ -49,10 +49,10 @@ type Result struct {
 	Duplicates uint64 `json:"duplicates"`
 	// Rejected rows: refused by the mapping, or at least one item refused by the node.
 	Rejected uint64 `json:"rejected"`
-	// Released is the number of records (different references, derived ones included) that stand in at least one stream at
-	// the end.
+	// Released is the number of records that stand in at least one stream at the end: different references of rows, what a
+	// mapping derives left out.
 	Released uint64 `json:"released"`
-	// Withdrawn is the number of records whose member has withdrawn them by the end.
+	// Withdrawn is the number of records, counted likewise, that their member has withdrawn by the end.
 	Withdrawn uint64 `json:"withdrawn"`
 	// Seconds from the start of the federation until the views were there.
 	Seconds float64 `json:"seconds"`
@@ -108,8 +108,8 @@ func perform(ctx context.Context, o Options, from source, clusters *os.File) (re
 type source interface {
 	// play pushes, shows, and answers how many rows there were, once everything is replicated.
 	play(s *stage) (tally, error)
-	// entityRows are the provider references of the input's entities, by member.
-	entityRows() (map[string]map[string]bool, error)
+	// rows are the records that rows of the input are, those that a mapping derives left out.
+	rows() (inputRows, error)
 }
 
 // source reads what is asked for before anything starts, so that a wrong path costs nothing.
@@ -174,17 +174,22 @@ func (s *stage) play(from source, started time.Time, clusters *os.File) (Result,
 	if err != nil {
 		return Result{}, err
 	}
+	rows, err := from.rows()
+	if err != nil {
+		return Result{}, err
+	}
 	held, err := s.holdings()
 	if err != nil {
 		return Result{}, err
 	}
+	held.count(rows)
 	views, err := s.viewResults(held)
 	if err != nil {
 		return Result{}, err
 	}
 	result := newResult(pushed, held, views, s.options.Now().Sub(started).Seconds())
 	if clusters != nil {
-		err = s.writeClusters(clusters, from, held)
+		err = s.writeClusters(clusters, rows, held)
 	}
 	if err != nil {
 		return Result{}, err

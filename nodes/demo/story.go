@@ -43,16 +43,14 @@ func (t *story) play(s *stage) (tally, error) {
 	return pushed, nil
 }
 
-// entityRows are the first versions of entities: in the built-in case each record is a row.
-func (t *story) entityRows() (map[string]map[string]bool, error) {
-	rows := make(map[string]map[string]bool)
+// rows are all records of the built-in case: nothing in it is derived.
+func (t *story) rows() (inputRows, error) {
+	rows := make(inputRows)
 	for _, c := range Case() {
 		rows[c.Member] = make(map[string]bool)
 		for _, step := range c.Steps {
 			for _, item := range step.Items {
-				if isEntity(item.GetRecord().GetBody()) {
-					rows[c.Member][item.GetRecord().GetEnvelope().GetProviderReference()] = true
-				}
+				rows[c.Member][item.GetRecord().GetEnvelope().GetProviderReference()] = isEntity(item.GetRecord().GetBody())
 			}
 		}
 	}
