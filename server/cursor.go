@@ -2,23 +2,32 @@ package server
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"slices"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
 	"entente.example/entente/proto/stream"
 )
 
 // A cursor says how far a subscriber is in each stream that it follows. It is a vector, never a clock and never one
-// number of the node, so it holds at any replica. Inside: one byte of format, then 24 bytes a stream (id, position big
-// endian), in order of id, streams at position 0 left out. Outside: sealed, see sealer.
+// number of the node, so it holds at any replica. Inside: one byte of format, then 24 bytes a stream (its name, see named,
+// and its position, big endian), in order of name, streams at position 0 left out. Outside: sealed, see sealer.
 const (
 	cursorFormat = 1
 	cursorStep   = 16 + 8
 )
 
 var errBadVector = errors.New("not a vector of positions")
+
+// named is how a vector over the streams of many owners names one. An id alone would not do: a reader that has seen it
+// could open a stream of its own under it, and a subscriber's position in the one would count for the other.
+func named(owner member.ID, id stream.ID) stream.ID {
+	sum := sha256.Sum256(append(id[:], owner...))
+	return stream.ID(sum[:16])
+}
 
 // vector is the position in each stream: the number of entries that are done with.
 type vector map[stream.ID]uint64

@@ -184,11 +184,11 @@ func inScope(scope *ententev1.Scope, info *ledger.StreamInfo) bool {
 }
 
 func (s *subscription) stream(ctx context.Context, info *ledger.StreamInfo) error {
-	for s.position[info.ID] < info.Size {
+	for s.position[named(info.Owner, info.ID)] < info.Size {
 		if ctx.Err() != nil {
 			return ended(ctx)
 		}
-		entries, err := s.cfg.Ledger.Follow(info.No, s.position[info.ID]+1, followSlice)
+		entries, err := s.cfg.Ledger.Follow(info.No, s.position[named(info.Owner, info.ID)]+1, followSlice)
 		if err != nil {
 			return err
 		}
@@ -212,7 +212,7 @@ func (s *subscription) entry(info *ledger.StreamInfo, e *ledger.Entry) error {
 		s.pending.Items = append(s.pending.Items, item)
 		s.size += len(item.GetReleasedRecord()) + 100
 	}
-	s.position[info.ID] = e.Sequence
+	s.position[named(info.Owner, info.ID)] = e.Sequence
 	if len(s.pending.GetItems()) < sendItems && s.size < sendBytes {
 		return nil
 	}
@@ -228,12 +228,12 @@ func (s *subscription) item(info *ledger.StreamInfo, e *ledger.Entry) *ententev1
 	switch e.Type {
 	case ententev1.EntryType_ENTRY_TYPE_RELEASE:
 		if e.Released == nil {
-			s.skip(place{info.ID, e.Sequence})
+			s.skip(place{named(info.Owner, info.ID), e.Sequence})
 			return nil
 		}
 		item.Content = &ententev1.StreamItem_ReleasedRecord{ReleasedRecord: e.Released}
 	case ententev1.EntryType_ENTRY_TYPE_WITHDRAWAL:
-		if !s.mayHold(place{e.Target, e.TargetSeq}) {
+		if !s.mayHold(place{named(info.Owner, e.Target), e.TargetSeq}) {
 			return nil
 		}
 		item.Content = &ententev1.StreamItem_Withdrawal{

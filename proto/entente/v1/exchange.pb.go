@@ -25,7 +25,8 @@ const (
 // HeadsRequest asks for heads.
 type HeadsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The caller's digest (see HeadsDigest) over what it holds. Where it equals the owner's, no heads are listed.
+	// The caller's digest (see HeadsDigest) over what it holds. Where it equals the owner's, no heads are listed. Empty with
+	// owned_by_caller.
 	Digest []byte `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
 	// Ask instead for the caller's own streams, as the called node holds them: a node that did not stop cleanly learns
 	// whether it has forgotten anything.

@@ -35,7 +35,8 @@ type ExchangeServiceClient interface {
 	Heads(ctx context.Context, in *HeadsRequest, opts ...grpc.CallOption) (*HeadsResponse, error)
 	// Pull opens with the signed digest of what the caller may read. If the caller's digest is the same, that is all until
 	// something new comes. Otherwise, for all streams, first the newest checkpoint and every withdrawal beyond the caller's
-	// position, then all entries in order; then the call stays open and brings what is new.
+	// position, then all entries in order; then the call stays open and brings what is new. A pull of the caller's own
+	// streams has no digest and ends when all is sent.
 	Pull(ctx context.Context, in *PullRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PullResponse], error)
 	// SubmitReceipts hands over signed receipts for streams of the called member.
 	SubmitReceipts(ctx context.Context, in *SubmitReceiptsRequest, opts ...grpc.CallOption) (*SubmitReceiptsResponse, error)
@@ -99,7 +100,8 @@ type ExchangeServiceServer interface {
 	Heads(context.Context, *HeadsRequest) (*HeadsResponse, error)
 	// Pull opens with the signed digest of what the caller may read. If the caller's digest is the same, that is all until
 	// something new comes. Otherwise, for all streams, first the newest checkpoint and every withdrawal beyond the caller's
-	// position, then all entries in order; then the call stays open and brings what is new.
+	// position, then all entries in order; then the call stays open and brings what is new. A pull of the caller's own
+	// streams has no digest and ends when all is sent.
 	Pull(*PullRequest, grpc.ServerStreamingServer[PullResponse]) error
 	// SubmitReceipts hands over signed receipts for streams of the called member.
 	SubmitReceipts(context.Context, *SubmitReceiptsRequest) (*SubmitReceiptsResponse, error)
