@@ -222,12 +222,28 @@ func (p *pull) sendOf(info *ledger.StreamInfo, message *ententev1.PullResponse) 
 }
 
 // round brings the caller from where it is to the heads as they are now: for all streams first the checkpoint and every
-// withdrawal ahead of the caller, then all entries.
+// withdrawal ahead of the caller, then all entries. Where a withdrawal overtakes it, it announces anew from where the
+// caller is by then: a payload that is gone may not be met before the withdrawal that took it.
 func (p *pull) round(ctx context.Context) error {
-	digest := p.cfg.Ledger.Digest(p.owner, p.reader)
-	if digest == p.done {
-		return nil
+	for again := true; again; {
+		digest := p.cfg.Ledger.Digest(p.owner, p.reader) // of before the heads are read: if they are newer, the next round finds nothing to send
+		if digest == p.done {
+			return nil
+		}
+		var err error
+		again, err = p.upTo(ctx, digest)
+		if err != nil {
+			return err
+		}
+		if !again {
+			p.done = digest
+		}
 	}
+	return nil
+}
+
+// upTo sends what the caller lacks; overtaken says that it stopped before a payload that has gone since digest.
+func (p *pull) upTo(ctx context.Context, digest stream.Hash) (overtaken bool, err error) {
 	var news []ledger.StreamInfo
 	for _, info := range p.cfg.Ledger.StreamsShared(p.owner, p.reader) {
 		// A caller that says it holds more than we have gets nothing of that stream: either it is wrong, or we have lost
@@ -238,19 +254,18 @@ func (p *pull) round(ctx context.Context) error {
 	}
 	slices.SortFunc(news, func(a, b ledger.StreamInfo) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	for i := range news {
-		err := p.announce(ctx, &news[i])
+		err = p.announce(ctx, &news[i])
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
 	for i := range news {
-		err := p.entries(ctx, &news[i])
-		if err != nil {
-			return err
+		overtaken, err = p.entries(ctx, &news[i], digest)
+		if overtaken || err != nil {
+			return overtaken, err
 		}
 	}
-	p.done = digest // of before the heads were read: if they are newer, the next round finds nothing to send
-	return nil
+	return false, nil
 }
 
 // announce sends the newest checkpoint of a stream and every withdrawal beyond the caller's position.
@@ -293,34 +308,43 @@ func (p *pull) announce(ctx context.Context, info *ledger.StreamInfo) error {
 	return ended(ctx)
 }
 
-// entries sends the entries of a stream up to the head that was announced.
-func (p *pull) entries(ctx context.Context, info *ledger.StreamInfo) error {
+// entries sends the entries of a stream up to the head that was announced, or up to a payload that has gone since.
+func (p *pull) entries(ctx context.Context, info *ledger.StreamInfo, digest stream.Hash) (overtaken bool, err error) {
 	for p.held[info.ID] < info.Size {
 		if ctx.Err() != nil {
-			return ended(ctx)
+			return false, ended(ctx)
 		}
 		from := p.held[info.ID]
 		room := min(info.Size-from, batchEntries)
 		entries, err := p.cfg.Ledger.Entries(info.No, from+1, int(room), pageBytes)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if len(entries) == 0 || uint64(len(entries)) > room {
-			return fmt.Errorf("read entries of stream %s from %d: %d came of at most %d", info.ID, from+1, len(entries), room)
+			return false, fmt.Errorf("read entries of stream %s from %d: %d came of at most %d", info.ID, from+1, len(entries), room)
+		}
+		if slices.ContainsFunc(entries, isErased) && p.cfg.Ledger.Digest(p.owner, p.reader) != digest {
+			return true, nil // perhaps by a withdrawal that was not announced
 		}
 		end := from + uint64(len(entries))
 		batch := &ententev1.EntryBatch{StreamId: info.ID[:], Entries: entries}
 		if end < info.Size {
 			batch.Consistency, err = p.cfg.Ledger.Consistency(info.No, end, info.Size)
 			if err != nil {
-				return err
+				return false, err
 			}
 		}
 		err = p.sendOf(info, &ententev1.PullResponse{Content: &ententev1.PullResponse_Entries{Entries: batch}})
 		if err != nil {
-			return err
+			return false, err
 		}
 		p.held[info.ID] = end
 	}
-	return nil
+	return false, nil
+}
+
+// isErased says whether the payload of an entry is gone.
+func isErased(e *ententev1.Entry) bool {
+	header, err := stream.ParseHeader(e.GetHeader())
+	return err == nil && header.HasPayload() && len(e.GetSalt()) == 0
 }

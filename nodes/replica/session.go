@@ -103,6 +103,10 @@ func (s *session) take(ctx context.Context, m *ententev1.PullResponse) (outcome,
 		}
 		return outcome{again: true}, nil
 	case *ententev1.PullResponse_Checkpoint:
+		if s.given && s.phase == phaseEntries {
+			// What was announced has been overtaken: the owner announces anew before it goes on.
+			s.phase = phaseAnnounce
+		}
 		err := s.enter(phaseAnnounce)
 		if err != nil {
 			return outcome{}, err

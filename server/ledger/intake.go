@@ -341,11 +341,13 @@ func (b *batch) takeWithdrawal(id RecordID, version uint64, reason ententev1.Wit
 		reject(verdict, "reason", "is missing")
 		return nil
 	}
-	version = max(version, known.version)
-	if known.withdrawn && version <= known.floor {
+	if version == 0 && known.withdrawn || version > 0 && version <= known.floor {
+		// Also where a newer version has been taken since: a withdrawal that is sent again, after a crash took its verdict,
+		// must not take that one back.
 		verdict.Outcome = ententev1.Outcome_OUTCOME_DUPLICATE
 		return nil
 	}
+	version = max(version, known.version)
 	e := &withdrawnEvent{id: id, version: version, reason: reason}
 	_, err := b.tx.Append(logSeries, e.encode())
 	if err != nil {

@@ -286,9 +286,15 @@ func (b *batch) recoverWithdrawal(s *streamState, v stream.Verified) error {
 	}
 	r := b.change(e.id)
 	for i := range r.places {
-		if r.places[i].stream == in.no && r.places[i].sequence == w.TargetSequence {
-			r.places[i].withdrawn, r.places[i].byStream, r.places[i].bySeq = true, s.no, v.Header.Sequence
+		at := &r.places[i]
+		if at.stream != in.no || at.sequence != w.TargetSequence {
+			continue
 		}
+		// Taken back once before the backup was put in its place, and once after: the later by number counts, as at a start.
+		if at.withdrawn && at.byStream > s.no {
+			continue
+		}
+		at.withdrawn, at.byStream, at.bySeq = true, s.no, v.Header.Sequence
 	}
 	return b.eraseEntry(in.no, w.TargetSequence, r)
 }
