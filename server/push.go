@@ -20,20 +20,22 @@ const (
 	maxRecordBytes = 256 << 10
 	// maxAudiences is how many audiences an item may name.
 	maxAudiences = 64
-	// pushWindow is how many messages of one call wait while those before them are written.
-	pushWindow = 8
+	// pushWindow is how many messages of one call may be with the ledger while those before them are written.
+	pushWindow = 16
 )
 
-// pushed is one message of items, checked: verdicts of those that were refused at the edge, the rest for the ledger.
+// pushed is one message of items, checked: verdicts of those that were refused at the edge, the rest with the ledger.
 type pushed struct {
 	batch    uint64
 	verdicts []*ententev1.Verdict // one an item; nil where the ledger's is still to come
 	items    []ledger.Item        // the items without verdict, in order
+	wait     func(context.Context) ([]*ententev1.Verdict, error)
 }
 
-// Push takes messages of items and answers each, in order. Two things go on at once: messages are received and checked,
-// and what has come so far is handed to the ledger as one request, so that under load one transaction carries several
-// messages. The order of the call is kept all the way: a withdrawal never overtakes the record before it.
+// Push takes messages of items and answers each, in order. Two things go on at once: messages are received, checked and put
+// in the ledger's queue, and the ledger's verdicts are waited for and sent; so one message is worked out while another is
+// on its way to the disk, and one transaction carries messages of several calls. The order of the call is kept all the way:
+// a withdrawal never overtakes the record before it.
 //
 // If we crash here, what has no verdict may be on disk or not; pushed again it is a DUPLICATE or taken.
 func (s *intake) Push(stream pushStream) error {
@@ -48,14 +50,10 @@ func (s *intake) Push(stream pushStream) error {
 		defer close(window)
 		ending <- s.receive(stream, authority, window)
 	}()
-	for {
-		group, open := nextGroup(ctx, window)
-		err = s.write(stream, authority, group)
+	for message := range window {
+		err = s.answer(stream, message)
 		if err != nil {
 			return err
-		}
-		if !open {
-			break
 		}
 	}
 	if ctx.Err() != nil {
@@ -64,7 +62,7 @@ func (s *intake) Push(stream pushStream) error {
 	return <-ending
 }
 
-// receive reads, checks and queues messages until the client is done (nil) or something is wrong.
+// receive reads, checks and enqueues messages until the client is done (nil) or something is wrong.
 func (s *intake) receive(stream pushStream, authority string, window chan<- *pushed) (err error) {
 	defer func() { // this goroutine is outside the recovery of the call
 		thrown := recover()
@@ -92,6 +90,10 @@ func (s *intake) receive(stream pushStream, authority string, window chan<- *pus
 		if err != nil {
 			return err
 		}
+		if len(message.items) > 0 {
+			// What was received is finished even if the call ends meanwhile; the ledger ends it when it stops.
+			message.wait = s.cfg.Ledger.Enqueue(context.WithoutCancel(ctx), authority, message.items)
+		}
 		select {
 		case window <- message:
 		case <-ctx.Done():
@@ -100,66 +102,30 @@ func (s *intake) receive(stream pushStream, authority string, window chan<- *pus
 	}
 }
 
-// nextGroup waits for a message and takes what has come after it meanwhile. It answers false when no more will come.
-func nextGroup(ctx context.Context, window <-chan *pushed) (group []*pushed, open bool) {
-	select {
-	case message, open := <-window:
-		if !open {
-			return nil, false
-		}
-		group = append(group, message)
-	case <-ctx.Done():
-		return nil, false
-	}
-	for len(group) < pushWindow {
-		select {
-		case message, open := <-window:
-			if !open {
-				return group, false
-			}
-			group = append(group, message)
-		default:
-			return group, true
-		}
-	}
-	return group, true
-}
-
-// write hands the items of a group to the ledger and answers each message.
-func (s *intake) write(stream pushStream, authority string, group []*pushed) error {
-	var items []ledger.Item
-	for _, message := range group {
-		items = append(items, message.items...)
-	}
+// answer waits for the verdicts of a message and sends them.
+func (s *intake) answer(stream pushStream, message *pushed) error {
 	var verdicts []*ententev1.Verdict
-	if len(items) > 0 {
-		// What was received is finished even if the call ends meanwhile; the ledger ends it when it stops.
+	if message.wait != nil {
 		var err error
-		verdicts, err = s.cfg.Ledger.Push(context.WithoutCancel(stream.Context()), authority, items)
-		if err != nil {
-			return err
-		}
-		if len(verdicts) != len(items) {
-			return fmt.Errorf("push %d items: the ledger answered %d verdicts", len(items), len(verdicts))
-		}
-	}
-	for _, message := range group {
-		for i, verdict := range message.verdicts {
-			if verdict == nil {
-				message.verdicts[i], verdicts = verdicts[0], verdicts[1:]
-			}
-		}
-		cleared, ok := policy.ClearOwn(callerOf(stream.Context()).Identity, s.cfg.Self,
-			&ententev1.PushResponse{Batch: message.batch, Verdicts: message.verdicts})
-		if !ok {
-			return errNotFound
-		}
-		err := stream.Send(cleared.Value())
+		verdicts, err = message.wait(context.WithoutCancel(stream.Context()))
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	if len(verdicts) != len(message.items) {
+		return fmt.Errorf("push %d items: the ledger answered %d verdicts", len(message.items), len(verdicts))
+	}
+	for i, verdict := range message.verdicts {
+		if verdict == nil {
+			message.verdicts[i], verdicts = verdicts[0], verdicts[1:]
+		}
+	}
+	cleared, ok := policy.ClearOwn(callerOf(stream.Context()).Identity, s.cfg.Self,
+		&ententev1.PushResponse{Batch: message.batch, Verdicts: message.verdicts})
+	if !ok {
+		return errNotFound
+	}
+	return stream.Send(cleared.Value())
 }
 
 // checkPush checks each item by itself.

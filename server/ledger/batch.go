@@ -1,8 +1,10 @@
 package ledger
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash"
 	"io"
 	"slices"
 	"time"
@@ -59,6 +61,7 @@ type batch struct {
 	released map[RecordID][]formBytes
 	queue    []RecordID // own records to plan again
 	memo     *meaning
+	hash     hash.Hash
 }
 
 // meaning remembers, for one directory, what sets of audiences mean and which readers of a stream are still in: nearly
@@ -290,9 +293,8 @@ func (b *batch) release(id RecordID, r *record, c channel) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	payload := payloadBytes(released, c.mergeFor)
 	e := &storedEntry{state: payloadInLog, pos: pos, id: id, version: r.version, mergeFor: c.mergeFor}
-	seq, err := b.append(s, stream.Header{Type: ententev1.EntryType_ENTRY_TYPE_RELEASE}, payload, e)
+	seq, err := b.append(s, stream.Header{Type: ententev1.EntryType_ENTRY_TYPE_RELEASE}, payloadPieces(released, c.mergeFor), e)
 	if err != nil {
 		return false, err
 	}
@@ -384,44 +386,44 @@ func (b *batch) eraseForm(pos uint64, project string, r *record) error {
 }
 
 // form gives the released form of a record's newest version under a project, and makes it where there is none yet.
-func (b *batch) form(id RecordID, r *record, project string) (uint64, []byte, error) {
+func (b *batch) form(id RecordID, r *record, project string) (uint64, pieces, error) {
 	for _, f := range r.forms {
 		if f.project != project {
 			continue
 		}
 		for _, fresh := range b.released[id] {
 			if fresh.project == project {
-				return f.pos, fresh.released.join(), nil
+				return f.pos, fresh.released, nil
 			}
 		}
 		released, err := b.readForm(f.pos, project)
-		return f.pos, released, err
+		return f.pos, pieces{body: released}, err
 	}
 	value, err := b.tx.Get(logSeries, r.pos)
 	if err != nil {
-		return 0, nil, fmt.Errorf("read log %d: %w", r.pos, err)
+		return 0, pieces{}, fmt.Errorf("read log %d: %w", r.pos, err)
 	}
 	e, err := decodeRecordEvent(value)
 	if err != nil {
-		return 0, nil, fmt.Errorf("log %d: %w", r.pos, err)
+		return 0, pieces{}, fmt.Errorf("log %d: %w", r.pos, err)
 	}
 	full := &ententev1.Record{}
 	err = proto.Unmarshal(e.record.join(), full)
 	if err != nil {
-		return 0, nil, fmt.Errorf("read record: %w", err)
+		return 0, pieces{}, fmt.Errorf("read record: %w", err)
 	}
 	released, err := b.l.releasedForm(id, e.authority, full, nil, project)
 	if err != nil {
-		return 0, nil, err
+		return 0, pieces{}, err
 	}
 	made := &formEvent{id: id, version: r.version, formBytes: released}
 	pos, err := b.tx.Append(logSeries, made.encode())
 	if err != nil {
-		return 0, nil, fmt.Errorf("append released form: %w", err)
+		return 0, pieces{}, fmt.Errorf("append released form: %w", err)
 	}
 	r.forms = append(r.forms, form{project: project, pos: pos})
 	b.released[id] = append(b.released[id], made.formBytes)
-	return pos, released.released.join(), nil
+	return pos, released.released, nil
 }
 
 func (b *batch) readForm(pos uint64, project string) ([]byte, error) {
@@ -454,7 +456,7 @@ func formIn(value []byte, project string) ([]byte, error) {
 }
 
 // append puts one entry at the end of an own stream that is the batch's copy.
-func (b *batch) append(s *streamState, h stream.Header, payload []byte, e *storedEntry) (uint64, error) {
+func (b *batch) append(s *streamState, h stream.Header, payload [][]byte, e *storedEntry) (uint64, error) {
 	s = b.changeStream(s.no)
 	h.Sequence = s.edge.Size() + 1
 	if payload != nil {
@@ -464,7 +466,7 @@ func (b *batch) append(s *streamState, h stream.Header, payload []byte, e *store
 			return 0, fmt.Errorf("draw a salt: %w", err)
 		}
 		e.salt = salt
-		h.Commitment = stream.Commit(salt, payload)
+		h.Commitment = b.commitment(salt, payload)
 	}
 	e.header = h.Append(nil)
 	err := b.store(s, e)
@@ -476,6 +478,21 @@ func (b *batch) append(s *streamState, h stream.Header, payload []byte, e *store
 	}
 	b.touched[s.no] = true
 	return h.Sequence, nil
+}
+
+// commitment is stream.Commit over a payload in pieces, which are not put together for it.
+func (b *batch) commitment(salt []byte, payload [][]byte) stream.Hash {
+	if b.hash == nil {
+		b.hash = sha256.New()
+	}
+	b.hash.Reset()
+	b.hash.Write(salt)
+	for _, piece := range payload {
+		b.hash.Write(piece)
+	}
+	var sum stream.Hash
+	b.hash.Sum(sum[:0])
+	return sum
 }
 
 // store writes an entry, own or received, and carries the tree on.
@@ -584,7 +601,7 @@ func (b *batch) openNew(key channelKey, readers memberSet, predecessor stream.ID
 	if err != nil {
 		return nil, fmt.Errorf("encode opening: %w", err)
 	}
-	_, err = b.append(s, stream.Header{Type: ententev1.EntryType_ENTRY_TYPE_OPENING}, payload, &storedEntry{state: payloadInline, inline: payload})
+	_, err = b.append(s, stream.Header{Type: ententev1.EntryType_ENTRY_TYPE_OPENING}, [][]byte{payload}, &storedEntry{state: payloadInline, inline: payload})
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -102,16 +103,22 @@ const (
 	payloadFieldMergeFor = 3
 )
 
+// payloadPieces is the encoded StreamPayload around released bytes, in pieces.
+func payloadPieces(released pieces, mergeFor []member.ID) [][]byte {
+	size := len(released.before) + len(released.body) + len(released.after)
+	head := protowire.AppendTag(make([]byte, 0, 8), payloadFieldReleased, protowire.BytesType)
+	head = protowire.AppendVarint(head, uint64(size))
+	var tail []byte
+	for _, m := range mergeFor {
+		tail = protowire.AppendTag(tail, payloadFieldMergeFor, protowire.BytesType)
+		tail = protowire.AppendString(tail, string(m))
+	}
+	return [][]byte{head, released.before, released.body, released.after, tail}
+}
+
 // payloadBytes is the encoded StreamPayload around released bytes.
 func payloadBytes(released []byte, mergeFor []member.ID) []byte {
-	b := make([]byte, 0, len(released)+16+16*len(mergeFor))
-	b = protowire.AppendTag(b, payloadFieldReleased, protowire.BytesType)
-	b = protowire.AppendBytes(b, released)
-	for _, m := range mergeFor {
-		b = protowire.AppendTag(b, payloadFieldMergeFor, protowire.BytesType)
-		b = protowire.AppendString(b, string(m))
-	}
-	return b
+	return slices.Concat(payloadPieces(pieces{body: released}, mergeFor)...)
 }
 
 // splitPayload takes a StreamPayload of a release apart. Fields that it does not know are passed over: the payload is

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"hash"
+	"sync"
 
 	"entente.example/entente/proto/member"
 )
@@ -33,16 +35,24 @@ type Name struct {
 	Record RecordID
 }
 
-// recordID computes an id. The length in front of the authority keeps ("a", "bc") and ("ab", "c") apart.
-func recordID(idKey []byte, authority, reference string) RecordID {
-	mac := hmac.New(sha256.New, idKey)
-	var length [4]byte
-	binary.BigEndian.PutUint32(length[:], uint32(len(authority)))
-	mac.Write(length[:])
-	mac.Write([]byte(authority))
-	mac.Write([]byte(reference))
-	var sum [sha256.Size]byte
+// idMaker computes ids under one key. Setting up an HMAC costs as much as computing one, so they are used again.
+type idMaker struct{ macs sync.Pool }
+
+func newIDMaker(key []byte) *idMaker {
+	return &idMaker{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+}
+
+// id is the id of a record. The length in front of the authority keeps ("a", "bc") and ("ab", "c") apart.
+func (m *idMaker) id(authority, reference string) RecordID {
+	mac := m.macs.Get().(hash.Hash)
+	defer m.macs.Put(mac)
+	mac.Reset()
+	text := make([]byte, 4, 4+len(authority)+len(reference)+sha256.Size)
+	binary.BigEndian.PutUint32(text, uint32(len(authority)))
+	text = append(text, authority...)
+	text = append(text, reference...)
+	mac.Write(text)
 	var id RecordID
-	copy(id[:], mac.Sum(sum[:0]))
+	copy(id[:], mac.Sum(text[:0]))
 	return id
 }

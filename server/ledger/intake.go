@@ -26,18 +26,25 @@ type prepared struct {
 	verdict   *ententev1.Verdict
 	event     *recordEvent
 	intents   []intent
+	key       string                      // of the intents
 	sensitive []*ententev1.FieldViolation // what the record lacks for a release
 }
 
 // Push takes items for an authority and answers when they are on disk, a verdict each, in order. The error is for what
 // concerns all of them: the disk, the end of the node, the end of ctx.
 func (l *Ledger) Push(ctx context.Context, authority string, items []Item) ([]*ententev1.Verdict, error) {
+	return l.Enqueue(ctx, authority, items)(ctx)
+}
+
+// Enqueue works items out and puts them in the committer's queue, behind what the caller enqueued before; the function
+// that it returns waits for their verdicts. So a caller prepares its next items while the last are on their way to the disk.
+func (l *Ledger) Enqueue(ctx context.Context, authority string, items []Item) func(context.Context) ([]*ententev1.Verdict, error) {
 	list := make([]*prepared, len(items))
 	for i, it := range items {
 		list[i] = l.prepare(authority, it)
 	}
 	verdicts := make([]*ententev1.Verdict, len(items))
-	err := l.submit(ctx, len(items), func(b *batch) error {
+	r, err := l.enqueue(ctx, len(items), func(b *batch) error {
 		for i, p := range list {
 			verdict, err := b.take(authority, p)
 			if err != nil {
@@ -47,10 +54,15 @@ func (l *Ledger) Push(ctx context.Context, authority string, items []Item) ([]*e
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("push: %w", err)
+	return func(ctx context.Context) ([]*ententev1.Verdict, error) {
+		if err == nil {
+			err = l.await(ctx, r)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("push: %w", err)
+		}
+		return verdicts, nil
 	}
-	return verdicts, nil
 }
 
 func (l *Ledger) prepare(authority string, it Item) *prepared {
@@ -94,6 +106,11 @@ func (l *Ledger) prepare(authority string, it Item) *prepared {
 			p.refuse("envelope.restriction", "cannot be encoded")
 			return p
 		}
+	}
+	p.key, err = encodeIntents(p.intents)
+	if err != nil {
+		p.refuse("audiences", "cannot be encoded")
+		return p
 	}
 	for _, in := range p.intents {
 		project := in.audience.GetProject().GetProjectId()
@@ -144,7 +161,7 @@ func (l *Ledger) names(authority string, self RecordID, body *ententev1.Body) ([
 
 // take decides on one item. Its verdict is made anew each time, for the committer may run it twice.
 func (b *batch) take(authority string, p *prepared) (*ententev1.Verdict, error) {
-	verdict := proto.CloneOf(p.verdict)
+	verdict := &ententev1.Verdict{ProviderReference: p.verdict.GetProviderReference(), Version: p.verdict.GetVersion(), RecordId: p.id[:], Violations: p.verdict.GetViolations()}
 	if len(verdict.Violations) > 0 {
 		verdict.Outcome = ententev1.Outcome_OUTCOME_REJECTED
 		return verdict, nil
@@ -190,9 +207,14 @@ func (b *batch) takeRecord(authority string, p *prepared, verdict *ententev1.Ver
 	if known != nil {
 		was = known.intents
 	}
-	list := mergeIntents(was, p.intents)
-	if p.ReplaceAudiences {
-		list = p.intents
+	list, key := p.intents, p.key
+	if was != nil && !p.ReplaceAudiences {
+		list = mergeIntents(was, p.intents)
+		merged, err := encodeIntents(list)
+		if err != nil {
+			return err
+		}
+		key = merged
 	}
 	if newest && len(list) > 0 && len(p.sensitive) > 0 {
 		verdict.Violations = append(verdict.Violations, p.sensitive...)
@@ -207,10 +229,6 @@ func (b *batch) takeRecord(authority string, p *prepared, verdict *ententev1.Ver
 	if !newest {
 		// History: kept, never released. Its forms are of no use.
 		e.forms = nil
-	}
-	key, err := encodeIntents(list)
-	if err != nil {
-		return err
 	}
 	if newest && (was == nil && len(list) > 0 || was != nil && was.key != key) {
 		e.hasIntents, e.intents = true, key

@@ -54,13 +54,14 @@ type Config struct {
 }
 
 // maxBatch bounds how many items go into one transaction: enough that the cost of a sync is spread, few enough that
-// nobody waits long.
-const maxBatch = 4096
+// the next ones are worked out meanwhile.
+const maxBatch = 1000
 
 // Ledger is the node's own knowledge. All methods may be called from many goroutines; what changes something needs Run.
 type Ledger struct {
 	cfg      Config
 	store    *store.Store
+	ids      *idMaker
 	requests chan *request
 	stopped  chan struct{} // closed when Run has ended
 
@@ -87,7 +88,7 @@ func Open(st *store.Store, cfg Config) (*Ledger, error) {
 	if cfg.ConfirmWithin == 0 {
 		cfg.ConfirmWithin = 10 * time.Second
 	}
-	l := &Ledger{cfg: cfg, store: st, requests: make(chan *request, 256), stopped: make(chan struct{}), changed: make(chan struct{})}
+	l := &Ledger{cfg: cfg, store: st, ids: newIDMaker(cfg.IDKey), requests: make(chan *request, 256), stopped: make(chan struct{}), changed: make(chan struct{})}
 	rebuilt, err := rebuild(st, cfg.Self)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
@@ -215,14 +216,26 @@ func (l *Ledger) try(group []*request) error {
 
 // submit hands a change to the committer and waits until it is on disk. When ctx ends first, the change may still happen.
 func (l *Ledger) submit(ctx context.Context, weight int, do func(b *batch) error) error {
+	r, err := l.enqueue(ctx, weight, do)
+	if err != nil {
+		return err
+	}
+	return l.await(ctx, r)
+}
+
+func (l *Ledger) enqueue(ctx context.Context, weight int, do func(b *batch) error) (*request, error) {
 	r := &request{weight: weight, do: do, done: make(chan error, 1)}
 	select {
 	case l.requests <- r:
+		return r, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	case <-l.stopped:
-		return ErrStopped
+		return nil, ErrStopped
 	}
+}
+
+func (l *Ledger) await(ctx context.Context, r *request) error {
 	select {
 	case err := <-r.done:
 		return err

@@ -13,7 +13,7 @@ import (
 
 // RecordID is the id of a record of the own member.
 func (l *Ledger) RecordID(authority, reference string) RecordID {
-	return recordID(l.cfg.IDKey, authority, reference)
+	return l.ids.id(authority, reference)
 }
 
 // KindOf is the kind of a body: the number of the field that is set. It is UNSPECIFIED for an empty one.

@@ -1,0 +1,380 @@
+package ledger_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
+	"entente.example/entente/proto/stream"
+	"entente.example/entente/server/ledger"
+	"entente.example/entente/server/store"
+)
+
+// What a reader sees of one entry.
+type seen struct {
+	record  ledger.RecordID
+	content uint64
+	stand   stand
+	hash    [32]byte
+}
+
+type entryKey struct {
+	id       stream.ID
+	sequence uint64
+}
+
+// standing lists the releases of an owner that stand at a node for a reader. mutate is for the positive control.
+func (s *sim) standing(at *node, owner, reader member.ID) (map[entryKey]seen, []string) {
+	var wrong []string
+	out := map[entryKey]seen{}
+	for _, info := range at.StreamsShared(owner, reader) {
+		entries, err := at.Follow(info.No, 1, 1<<20)
+		s.w.must(err)
+		var readers []string
+		for _, m := range info.Readers {
+			if slices.Contains(s.people.members, string(m)) {
+				readers = append(readers, string(m))
+			}
+		}
+		if info.Kind == ententev1.StreamKind_STREAM_KIND_BILATERAL && len(info.Readers) != 1 {
+			wrong = append(wrong, fmt.Sprintf("bilateral stream %s has the readers %v", info.ID, info.Readers))
+		}
+		for _, e := range entries {
+			if e.Released == nil {
+				continue
+			}
+			r := &ententev1.ReleasedRecord{}
+			s.w.must(proto.Unmarshal(e.Released, r))
+			out[entryKey{id: info.ID, sequence: e.Sequence}] = seen{record: e.Record, content: uint64(r.GetEnvelope().GetRecordedAt().GetSeconds()), hash: e.PayloadHash,
+				stand: stand{kind: info.Kind, project: info.Project, readers: join(readers), mergeFor: join(names(e.MergeFor))}}
+			if r.GetEnvelope().GetProjectId() != info.Project {
+				wrong = append(wrong, fmt.Sprintf("stream %s of project %q carries the form of project %q", info.ID, info.Project, r.GetEnvelope().GetProjectId()))
+			}
+			if len(e.MergeFor) > 0 && !(len(info.Readers) == 1 && info.Readers[0] == "COORD") {
+				wrong = append(wrong, fmt.Sprintf("stream %s tells %v for whom COORD may merge", info.ID, info.Readers))
+			}
+			if p := r.GetBody().GetPerson(); p != nil && p.GetNames()[0].GetFamily() != contentName(uint64(r.GetEnvelope().GetRecordedAt().GetSeconds())) {
+				wrong = append(wrong, fmt.Sprintf("entry %d of stream %s mixes two versions", e.Sequence, info.ID))
+			}
+		}
+	}
+	return out, wrong
+}
+
+func names(ids []member.ID) []string {
+	var out []string
+	for _, id := range ids {
+		out = append(out, string(id))
+	}
+	return out
+}
+
+// holders is who may read a record of another member that a node holds: the readers of shared streams, and the owner.
+func (s *sim) holders(at *simNode) func(modelName) []string {
+	known := map[member.ID]map[entryKey]seen{}
+	return func(n modelName) []string {
+		if known[n.owner] == nil {
+			known[n.owner], _ = s.standing(at.n, n.owner, at.id)
+		}
+		var out []string
+		for _, e := range known[n.owner] {
+			if e.record != s.nodes[n.owner].n.id(n.ref) {
+				continue
+			}
+			out = append(out, string(n.owner))
+			if e.stand.kind != ententev1.StreamKind_STREAM_KIND_BILATERAL {
+				out = append(out, strings.Fields(e.stand.readers)...)
+			}
+		}
+		return out
+	}
+}
+
+// checkWanted: what stands in a member's own streams is what its model wants, each once, in its newest version.
+func (s *sim) checkWanted(own *simNode) []string {
+	if len(own.n.Unconfirmed()) > 0 {
+		return nil
+	}
+	var wrong []string
+	holders := s.holders(own)
+	var known []ledger.RecordID
+	for ref := range own.m.records {
+		known = append(known, own.n.id(ref))
+	}
+	for _, reader := range s.people.members {
+		if reader == string(own.id) {
+			continue
+		}
+		var want, got []string
+		for ref, r := range own.m.records {
+			for _, st := range own.m.stands(s.people, ref, holders) {
+				if st.has(member.ID(reader)) {
+					want = append(want, fmt.Sprintf("%s content %d %+v", own.n.id(ref), r.versions[r.top].content, st))
+				}
+			}
+		}
+		at, more := s.standing(own.n, own.id, member.ID(reader))
+		wrong = append(wrong, more...)
+		for _, e := range at {
+			if own.restored && !slices.Contains(known, e.record) {
+				continue // given back by a reader; it stands until its system pushes it again, or withdraws it
+			}
+			got = append(got, fmt.Sprintf("%s content %d %+v", e.record, e.content, e.stand))
+		}
+		slices.Sort(want)
+		slices.Sort(got)
+		wrong = append(wrong, difference(fmt.Sprintf("%s for %s", own.id, reader), want, got)...)
+		wrong = append(wrong, s.checkMerge(own, at)...)
+	}
+	return wrong
+}
+
+func difference(what string, want, got []string) []string {
+	var wrong []string
+	for _, one := range want {
+		at := slices.Index(got, one)
+		if at < 0 {
+			wrong = append(wrong, what+": missing "+one)
+			continue
+		}
+		got = slices.Delete(got, at, at+1)
+	}
+	for _, one := range got {
+		wrong = append(wrong, what+": too much "+one)
+	}
+	return wrong
+}
+
+// checkMerge: for whom a coordinator may merge, those hold the same bytes.
+func (s *sim) checkMerge(own *simNode, at map[entryKey]seen) []string {
+	var wrong []string
+	for _, e := range at {
+		for _, m := range strings.Fields(e.stand.mergeFor) {
+			theirs, _ := s.standing(own.n, own.id, member.ID(m))
+			found := m == "COORD"
+			for _, other := range theirs {
+				found = found || other.hash == e.hash
+			}
+			if !found {
+				wrong = append(wrong, fmt.Sprintf("COORD may merge %s for %s, who does not hold it", e.record, m))
+			}
+		}
+	}
+	return wrong
+}
+
+// checkHeld: what a reader holds stands at the owner, or a withdrawal of it is on its way; what a withdrawal covers is gone.
+func (s *sim) checkHeld(own, reader *simNode) []string {
+	var wrong []string
+	atOwner, _ := s.standing(own.n, own.id, reader.id)
+	taken := s.withdrawn(own.n, own.id, reader.id)
+	atReader, more := s.standing(reader.n, own.id, reader.id)
+	wrong = append(wrong, more...)
+	covered := reader.n.Covered(own.id)
+	for key, e := range atReader {
+		if covered(key.id, key.sequence) {
+			wrong = append(wrong, fmt.Sprintf("%s holds entry %v of %s although it knows its withdrawal", reader.id, key, own.id))
+		}
+		known, stands := atOwner[key]
+		if stands && known.hash != e.hash {
+			wrong = append(wrong, fmt.Sprintf("%s holds other bytes in entry %v of %s", reader.id, key, own.id))
+		}
+		if !stands && !taken[key] {
+			wrong = append(wrong, fmt.Sprintf("%s holds entry %v of %s, which neither stands nor is withdrawn there", reader.id, key, own.id))
+		}
+	}
+	if own.n.Digest(own.id, reader.id) == reader.n.Digest(own.id, reader.id) {
+		for key := range atOwner {
+			if _, ok := atReader[key]; !ok {
+				wrong = append(wrong, fmt.Sprintf("%s has read all of %s and lacks entry %v", reader.id, own.id, key))
+			}
+		}
+		for key := range atReader {
+			if _, ok := atOwner[key]; !ok {
+				wrong = append(wrong, fmt.Sprintf("%s has read all of %s and holds entry %v too much", reader.id, own.id, key))
+			}
+		}
+		wrong = append(wrong, s.checkEnds(own, reader, atReader)...)
+	}
+	return append(wrong, s.checkDeliveries(own, reader, atReader)...)
+}
+
+// checkEnds: an association is held only together with both ends, where the reader is up to date with all.
+func (s *sim) checkEnds(own, reader *simNode, at map[entryKey]seen) []string {
+	var wrong []string
+	for key, e := range at {
+		for ref, r := range own.m.records {
+			if own.n.id(ref) != e.record || len(own.n.Unconfirmed()) > 0 {
+				continue
+			}
+			for _, n := range r.versions[r.top].names {
+				if n.owner != own.id {
+					continue // the reader may not have read that owner yet
+				}
+				found := false
+				for _, other := range at {
+					found = found || other.record == s.nodes[n.owner].n.id(n.ref)
+				}
+				if !found {
+					wrong = append(wrong, fmt.Sprintf("%s holds %v of %s without the end %s", reader.id, key, own.id, n.ref))
+				}
+			}
+		}
+	}
+	return wrong
+}
+
+// withdrawn lists what the withdrawals of an owner's streams take back.
+func (s *sim) withdrawn(at *node, owner, reader member.ID) map[entryKey]bool {
+	out := map[entryKey]bool{}
+	for _, info := range at.StreamsShared(owner, reader) {
+		entries, err := at.Follow(info.No, 1, 1<<20)
+		s.w.must(err)
+		for _, e := range entries {
+			if e.Type == ententev1.EntryType_ENTRY_TYPE_WITHDRAWAL {
+				out[entryKey{id: e.Target, sequence: e.TargetSeq}] = true
+			}
+		}
+	}
+	return out
+}
+
+// checkDeliveries: the table says of a reader only what its receipts say, and APPLIED only where nothing is held any more.
+func (s *sim) checkDeliveries(own, reader *simNode, at map[entryKey]seen) []string {
+	if reader.stale[own.id] {
+		return nil
+	}
+	var wrong []string
+	list, _, err := own.n.Records(ledger.ListQuery{Limit: 1 << 20})
+	s.w.must(err)
+	for _, r := range list {
+		for _, d := range r.GetDeliveries() {
+			if d.GetMember() != string(reader.id) || d.GetState() == ententev1.DeliveryState_DELIVERY_STATE_PENDING {
+				continue
+			}
+			id, err := stream.ParseID(d.GetEntry().GetStreamId())
+			s.w.must(err)
+			key := entryKey{id: id, sequence: d.GetEntry().GetSequence()}
+			_, held := at[key]
+			if d.GetState() == ententev1.DeliveryState_DELIVERY_STATE_APPLIED && held {
+				wrong = append(wrong, fmt.Sprintf("%s: APPLIED for %v, which %s holds", own.id, key, reader.id))
+			}
+			if d.GetState() == ententev1.DeliveryState_DELIVERY_STATE_DELIVERED && own.receipts[receiptKey{reader: reader.id, id: id}] < key.sequence {
+				wrong = append(wrong, fmt.Sprintf("%s: DELIVERED for %v without a receipt of %s", own.id, key, reader.id))
+			}
+		}
+	}
+	return wrong
+}
+
+// checkStreams: every stream verifies from the first entry, its checkpoint is at its head, nothing erased travels, and
+// nowhere is there another header under the same number.
+func (s *sim) checkStreams(n *simNode) []string {
+	var wrong []string
+	for _, info := range n.n.Streams() {
+		reader := info.Readers[0]
+		if info.Owner != n.id {
+			reader = n.id
+		}
+		entries, err := n.n.Entries(info.No, 1, 1<<20, 1<<30)
+		s.w.must(err)
+		if uint64(len(entries)) != info.Size {
+			wrong = append(wrong, fmt.Sprintf("%s: stream %s gives %d of %d entries", n.id, info.ID, len(entries), info.Size))
+		}
+		taken := s.withdrawn(n.n, info.Owner, reader)
+		for i, e := range entries {
+			key := entryKey{id: info.ID, sequence: uint64(i + 1)}
+			before, ok := s.shown[key]
+			if ok && !bytes.Equal(before, e.GetHeader()) {
+				wrong = append(wrong, fmt.Sprintf("%s: two headers for %v of %s", n.id, key, info.Owner))
+			}
+			if info.Owner != n.id {
+				s.shown[key] = e.GetHeader()
+			}
+			if taken[key] && len(e.GetPayload())+len(e.GetSalt()) > 0 {
+				wrong = append(wrong, fmt.Sprintf("%s: erased entry %v still travels", n.id, key))
+			}
+		}
+		if info.Owner != n.id {
+			continue
+		}
+		wrong = append(wrong, s.verify(n, info, entries, func(id stream.ID, sequence uint64) bool { return taken[entryKey{id: id, sequence: sequence}] })...)
+	}
+	return wrong
+}
+
+func (s *sim) verify(n *simNode, info ledger.StreamInfo, entries []*ententev1.Entry, covered func(stream.ID, uint64) bool) []string {
+	if n.lost[info.ID] {
+		return nil // retired with a tail that came back with the reader's checkpoint, or not at all
+	}
+	fail := func(err error) []string {
+		return []string{fmt.Sprintf("%s: stream %s at %d does not verify: %v", n.id, info.ID, info.Size, err)}
+	}
+	r := stream.NewReader(info.Owner, info.ID, info.Readers[0], stream.Edge{})
+	c, err := r.Checkpoint(&ententev1.CheckpointUpdate{StreamId: info.ID[:], Checkpoint: info.Checkpoint}, s.w.dir.Roster.VerifyingKeys(info.Owner))
+	if err != nil {
+		return fail(err)
+	}
+	if c.Size != info.Size || c.Root != info.Root {
+		return fail(errors.New("checkpoint is not at the head"))
+	}
+	for len(entries) > 0 {
+		some := entries[:min(len(entries), 50)]
+		entries = entries[len(some):]
+		edge := r.Edge()
+		proof, err := n.n.Consistency(info.No, edge.Size()+uint64(len(some)), info.Size)
+		if err != nil {
+			return fail(err)
+		}
+		_, err = r.Entries(&ententev1.EntryBatch{StreamId: info.ID[:], Entries: some, Consistency: proof}, covered)
+		if err != nil {
+			return fail(err)
+		}
+	}
+	return nil
+}
+
+// checkErased: in the data file of a reader no erased content is left, however it would be read.
+func (s *sim) checkErased(n *simNode) []string {
+	standing := map[uint64]bool{}
+	for owner := range s.nodes {
+		at, _ := s.standing(n.n, owner, n.id)
+		for _, e := range at {
+			standing[e.content] = true
+		}
+	}
+	for _, r := range n.m.records {
+		for _, v := range r.versions {
+			standing[v.content] = true
+		}
+	}
+	for _, v := range n.home {
+		standing[v] = true // pushed and refused after a restore, or lost: its own
+	}
+	var wrong []string
+	err := n.n.store.View(func(v *store.View) error {
+		return v.Scan(store.NewSeries("log"), 1, func(at uint64, value []byte) (bool, error) {
+			for i := bytes.Index(value, []byte("content-")); i >= 0; {
+				var content uint64
+				_, err := fmt.Sscanf(string(value[i:i+14]), "content-%06d", &content)
+				if err == nil && !standing[content] {
+					wrong = append(wrong, fmt.Sprintf("%s: log %d still holds erased content %d", n.id, at, content))
+				}
+				next := bytes.Index(value[i+1:], []byte("content-"))
+				if next < 0 {
+					break
+				}
+				i += 1 + next
+			}
+			return true, nil
+		})
+	})
+	s.w.must(err)
+	return wrong
+}
