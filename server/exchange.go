@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -47,6 +48,12 @@ func (s *exchange) Heads(ctx context.Context, request *ententev1.HeadsRequest) (
 			return nil, err
 		}
 		response.Digest = signed
+	}
+	if request.GetOwnedByCaller() {
+		err := s.cfg.Ledger.OwnerForgot(ctx, c.Member)
+		if err != nil {
+			return nil, err
+		}
 	}
 	digest := s.cfg.Ledger.Digest(owner, reader)
 	if !bytes.Equal(request.GetDigest(), digest[:]) {
@@ -98,7 +105,9 @@ type pull struct {
 	out           grpc.ServerStreamingServer[ententev1.PullResponse]
 	caller        member.ID
 	owner, reader member.ID
-	held          vector // how far the caller is, as far as it was told or sent
+	held          vector              // how far the caller is, as far as it was told or sent
+	told          vector              // up to where withdrawals were announced to it
+	news          []ledger.StreamInfo // of this round, as announced
 	done          stream.Hash
 }
 
@@ -157,7 +166,7 @@ func (p *pull) agrees(theirs []byte) bool {
 	if stream.Digest(heads) != digest {
 		return false // something came between the two calls: the caller is no longer up to date
 	}
-	p.held, p.done = held, digest
+	p.held, p.told, p.done = held, maps.Clone(held), digest
 	return true
 }
 
@@ -174,6 +183,7 @@ func (p *pull) begin(positions []*ententev1.StreamPosition) error {
 		}
 		p.held[id] = position.GetSize()
 	}
+	p.told = maps.Clone(p.held)
 	return nil
 }
 
@@ -222,53 +232,53 @@ func (p *pull) sendOf(info *ledger.StreamInfo, message *ententev1.PullResponse) 
 }
 
 // round brings the caller from where it is to the heads as they are now: for all streams first the checkpoint and every
-// withdrawal ahead of the caller, then all entries. Where a withdrawal overtakes it, it announces anew from where the
-// caller is by then: a payload that is gone may not be met before the withdrawal that took it.
+// withdrawal ahead of the caller, then all entries.
 func (p *pull) round(ctx context.Context) error {
-	for again := true; again; {
-		digest := p.cfg.Ledger.Digest(p.owner, p.reader) // of before the heads are read: if they are newer, the next round finds nothing to send
-		if digest == p.done {
-			return nil
-		}
-		var err error
-		again, err = p.upTo(ctx, digest)
+	digest := p.cfg.Ledger.Digest(p.owner, p.reader)
+	if digest == p.done {
+		return nil
+	}
+	p.news = nil
+	err := p.announceBeyond(ctx, p.held)
+	if err != nil {
+		return err
+	}
+	for i := 0; i < len(p.news); i++ { // it may grow on the way
+		err = p.entries(ctx, i)
 		if err != nil {
 			return err
 		}
-		if !again {
-			p.done = digest
+	}
+	p.done = digest // of before the heads were read: if they are newer, the next round finds nothing to send
+	return nil
+}
+
+// announceBeyond announces each stream that has more than the given sizes, and notes it as news.
+func (p *pull) announceBeyond(ctx context.Context, sizes vector) error {
+	infos := p.cfg.Ledger.StreamsShared(p.owner, p.reader)
+	slices.SortFunc(infos, func(a, b ledger.StreamInfo) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	for i := range infos {
+		info := &infos[i]
+		// A caller that says it holds more than we have gets nothing of that stream: either it is wrong, or we have lost
+		// a tail, which the restart rule looks into.
+		if info.Size <= sizes[info.ID] || !policy.MayRead(p.caller, info.Owner, info.Readers) {
+			continue
 		}
+		err := p.announce(ctx, info)
+		if err != nil {
+			return err
+		}
+		known := slices.IndexFunc(p.news, func(one ledger.StreamInfo) bool { return one.ID == info.ID })
+		if known >= 0 {
+			p.news[known] = *info
+			continue
+		}
+		p.news = append(p.news, *info)
 	}
 	return nil
 }
 
-// upTo sends what the caller lacks; overtaken says that it stopped before a payload that has gone since digest.
-func (p *pull) upTo(ctx context.Context, digest stream.Hash) (overtaken bool, err error) {
-	var news []ledger.StreamInfo
-	for _, info := range p.cfg.Ledger.StreamsShared(p.owner, p.reader) {
-		// A caller that says it holds more than we have gets nothing of that stream: either it is wrong, or we have lost
-		// a tail, which the restart rule looks into.
-		if info.Size > p.held[info.ID] && policy.MayRead(p.caller, info.Owner, info.Readers) {
-			news = append(news, info)
-		}
-	}
-	slices.SortFunc(news, func(a, b ledger.StreamInfo) int { return bytes.Compare(a.ID[:], b.ID[:]) })
-	for i := range news {
-		err = p.announce(ctx, &news[i])
-		if err != nil {
-			return false, err
-		}
-	}
-	for i := range news {
-		overtaken, err = p.entries(ctx, &news[i], digest)
-		if overtaken || err != nil {
-			return overtaken, err
-		}
-	}
-	return false, nil
-}
-
-// announce sends the newest checkpoint of a stream and every withdrawal beyond the caller's position.
+// announce sends the newest checkpoint of a stream and every withdrawal that the caller was not told of.
 func (p *pull) announce(ctx context.Context, info *ledger.StreamInfo) error {
 	from := p.held[info.ID]
 	update := &ententev1.CheckpointUpdate{StreamId: info.ID[:], Checkpoint: info.Checkpoint}
@@ -283,6 +293,8 @@ func (p *pull) announce(ctx context.Context, info *ledger.StreamInfo) error {
 	if err != nil {
 		return err
 	}
+	from = max(from, p.told[info.ID])
+	p.told[info.ID] = info.Size
 	for ctx.Err() == nil {
 		withdrawals, err := p.cfg.Ledger.WithdrawalsAfter(info.No, from, info.Size, batchWithdrawals)
 		if err != nil {
@@ -308,39 +320,53 @@ func (p *pull) announce(ctx context.Context, info *ledger.StreamInfo) error {
 	return ended(ctx)
 }
 
-// entries sends the entries of a stream up to the head that was announced, or up to a payload that has gone since.
-func (p *pull) entries(ctx context.Context, info *ledger.StreamInfo, digest stream.Hash) (overtaken bool, err error) {
-	for p.held[info.ID] < info.Size {
+// entries sends the entries of one of the news up to the head that was announced. A payload that is gone may have been
+// withdrawn since then: so whatever is withdrawn by now is announced before it is met.
+func (p *pull) entries(ctx context.Context, i int) error {
+	for p.held[p.news[i].ID] < p.news[i].Size {
 		if ctx.Err() != nil {
-			return false, ended(ctx)
+			return ended(ctx)
 		}
-		from := p.held[info.ID]
-		room := min(info.Size-from, batchEntries)
-		entries, err := p.cfg.Ledger.Entries(info.No, from+1, int(room), pageBytes)
+		from := p.held[p.news[i].ID]
+		room := min(p.news[i].Size-from, batchEntries)
+		entries, err := p.cfg.Ledger.Entries(p.news[i].No, from+1, int(room), pageBytes)
 		if err != nil {
-			return false, err
+			return err
 		}
 		if len(entries) == 0 || uint64(len(entries)) > room {
-			return false, fmt.Errorf("read entries of stream %s from %d: %d came of at most %d", info.ID, from+1, len(entries), room)
+			return fmt.Errorf("read entries of stream %s from %d: %d came of at most %d", p.news[i].ID, from+1, len(entries), room)
 		}
-		if slices.ContainsFunc(entries, isErased) && p.cfg.Ledger.Digest(p.owner, p.reader) != digest {
-			return true, nil // perhaps by a withdrawal that was not announced
-		}
-		end := from + uint64(len(entries))
-		batch := &ententev1.EntryBatch{StreamId: info.ID[:], Entries: entries}
-		if end < info.Size {
-			batch.Consistency, err = p.cfg.Ledger.Consistency(info.No, end, info.Size)
+		if slices.ContainsFunc(entries, isErased) {
+			p.cfg.Ledger.Settle() // what was read may be ahead of what the ledger says
+			err = p.announceBeyond(ctx, p.told)
 			if err != nil {
-				return false, err
+				return err
 			}
 		}
-		err = p.sendOf(info, &ententev1.PullResponse{Content: &ententev1.PullResponse_Entries{Entries: batch}})
+		err = p.sendEntries(&p.news[i], entries)
 		if err != nil {
-			return false, err
+			return err
 		}
-		p.held[info.ID] = end
 	}
-	return false, nil
+	return nil
+}
+
+func (p *pull) sendEntries(info *ledger.StreamInfo, entries []*ententev1.Entry) error {
+	var err error
+	end := p.held[info.ID] + uint64(len(entries))
+	batch := &ententev1.EntryBatch{StreamId: info.ID[:], Entries: entries}
+	if end < info.Size {
+		batch.Consistency, err = p.cfg.Ledger.Consistency(info.No, end, info.Size)
+		if err != nil {
+			return err
+		}
+	}
+	err = p.sendOf(info, &ententev1.PullResponse{Content: &ententev1.PullResponse_Entries{Entries: batch}})
+	if err != nil {
+		return err
+	}
+	p.held[info.ID] = end
+	return nil
 }
 
 // isErased says whether the payload of an entry is gone.

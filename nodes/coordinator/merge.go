@@ -28,6 +28,12 @@ type merge struct {
 	looked   chan struct{}     // closed and replaced each time the ledger has been read to its end
 }
 
+// streamName names a stream. The owner belongs to it: what one member takes back in another's stream counts for nothing.
+type streamName struct {
+	owner member.ID
+	id    stream.ID
+}
+
 func newMerge(self member.ID, held *ledger.Ledger) *merge {
 	return &merge{
 		Network: network.New(self, resolve.Resolver{}), ledger: held, position: map[uint32]uint64{}, looked: make(chan struct{}),
@@ -88,9 +94,9 @@ func (m *merge) catchUp(ctx context.Context) error {
 	}()
 	m.dropErased()
 	list := m.ledger.Streams()
-	numbers := make(map[stream.ID]uint32, len(list))
+	numbers := make(map[streamName]uint32, len(list))
 	for _, info := range list {
-		numbers[info.ID] = info.No
+		numbers[streamName{info.Owner, info.ID}] = info.No
 		m.Hide(info.No, info.Hidden)
 	}
 	for _, info := range list {
@@ -113,7 +119,7 @@ func (m *merge) dropErased() {
 }
 
 // take reads one slice of a stream.
-func (m *merge) take(info ledger.StreamInfo, numbers map[stream.ID]uint32) error {
+func (m *merge) take(info ledger.StreamInfo, numbers map[streamName]uint32) error {
 	entries, err := m.ledger.Follow(info.No, m.position[info.No]+1, slice)
 	if err != nil {
 		return err
@@ -129,7 +135,7 @@ func (m *merge) take(info ledger.StreamInfo, numbers map[stream.ID]uint32) error
 		case e.Type == ententev1.EntryType_ENTRY_TYPE_WITHDRAWAL:
 			m.Add(items...)
 			items = nil
-			no, known := numbers[e.Target]
+			no, known := numbers[streamName{e.Owner, e.Target}]
 			if known { // of a stream that is not, the ledger will not keep what was withdrawn
 				m.Withdraw(no, e.TargetSeq)
 			}

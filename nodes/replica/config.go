@@ -26,7 +26,7 @@ type Held interface {
 
 // Applier takes what was verified. When a method returns nil, it is on disk.
 type Applier interface {
-	ApplyWithdrawals(ctx context.Context, owner member.ID, in stream.ID, list []stream.Withdrawal) error
+	ApplyWithdrawals(ctx context.Context, owner member.ID, in stream.ID, list []stream.Withdrawal, checkpoint []byte) error
 	ApplyEntries(ctx context.Context, owner member.ID, id stream.ID, entries []stream.Verified, edge stream.Edge, checkpoint []byte) error
 	Freeze(ctx context.Context, owner member.ID, id stream.ID, evidence [][]byte) error
 	Fresh(owner member.ID, withdrawalsApplied bool)
@@ -42,9 +42,14 @@ type Receipts interface {
 type Own interface {
 	Unconfirmed() []member.ID
 	Confirm(ctx context.Context, reader member.ID, heads []*ententev1.StreamHead) error
+}
+
+// Tails is how lost ends of this node's own streams come back, or are given up.
+type Tails interface {
 	LostTails() []ledger.LostTail
 	TailReader(tail ledger.LostTail) *stream.Reader
 	RecoverTail(ctx context.Context, id stream.ID, entries []stream.Verified, checkpoint []byte) error
+	WithdrawTail(ctx context.Context, tail ledger.LostTail) error
 }
 
 // Ledger is all that a replica needs of the node's ledger.
@@ -53,6 +58,7 @@ type Ledger interface {
 	Applier
 	Receipts
 	Own
+	Tails
 }
 
 // Conn is a connection to a peer.

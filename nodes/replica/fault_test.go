@@ -310,7 +310,7 @@ func (holdsNothing) Fresh(member.ID, bool)                                      
 func (holdsNothing) Reader(owner member.ID, id stream.ID) (*stream.Reader, error) {
 	return stream.NewReader(owner, id, "XB", stream.Edge{}), nil
 }
-func (holdsNothing) ApplyWithdrawals(context.Context, member.ID, stream.ID, []stream.Withdrawal) error {
+func (holdsNothing) ApplyWithdrawals(context.Context, member.ID, stream.ID, []stream.Withdrawal, []byte) error {
 	return ledger.ErrRefused
 }
 func (holdsNothing) ApplyEntries(context.Context, member.ID, stream.ID, []stream.Verified, stream.Edge, []byte) error {

@@ -231,9 +231,9 @@ func (j *journal) ApplyEntries(ctx context.Context, owner member.ID, id stream.I
 	return nil
 }
 
-func (j *journal) ApplyWithdrawals(ctx context.Context, owner member.ID, in stream.ID, list []stream.Withdrawal) error {
+func (j *journal) ApplyWithdrawals(ctx context.Context, owner member.ID, in stream.ID, list []stream.Withdrawal, checkpoint []byte) error {
 	j.lines.add("withdrawals")
-	return j.Ledger.ApplyWithdrawals(ctx, owner, in, list)
+	return j.Ledger.ApplyWithdrawals(ctx, owner, in, list, checkpoint)
 }
 
 // outOfOrder is how many entries were applied twice or too early.

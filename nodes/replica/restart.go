@@ -23,12 +23,11 @@ func (p *peer) confirm(ctx context.Context, client ententev1.ExchangeServiceClie
 	if p.confirmed && !slices.Contains(p.cfg.Ledger.Unconfirmed(), p.id) {
 		return nil
 	}
-	digest := p.cfg.Ledger.Digest(p.cfg.Self, p.id)
-	heads, err := askHeads(ctx, client, &ententev1.HeadsRequest{Digest: digest[:], OwnedByCaller: true})
+	// No digest: it speaks of what the peer holds, and what counts is the newest head that it has seen.
+	heads, err := askHeads(ctx, client, &ententev1.HeadsRequest{OwnedByCaller: true})
 	if err != nil {
 		return err
 	}
-	// Where the digests agree no heads are listed, and the ledger takes that as "nothing later": it is.
 	err = p.cfg.Ledger.Confirm(ctx, p.id, heads.GetHeads())
 	if err != nil {
 		return err
@@ -45,12 +44,30 @@ func askHeads(ctx context.Context, client ententev1.ExchangeServiceClient, reque
 	return response, asTold("heads", err, &reached)
 }
 
-// recoverTails pulls back the ends of own streams that this node has lost and the peer still holds.
+// recoverTails pulls back the ends of own streams that this node has lost and the peer still holds. Where the peer cannot
+// prove an end (it had seen the head, and not yet got all entries up to it), the end is withdrawn unseen: what this node
+// does not know that it released must not stay out of its control.
 func (p *peer) recoverTails(ctx context.Context, client ententev1.ExchangeServiceClient) error {
 	tails := slices.DeleteFunc(p.cfg.Ledger.LostTails(), func(t ledger.LostTail) bool { return t.Reader != p.id })
 	if len(tails) == 0 {
 		return nil
 	}
+	err := p.pullTails(ctx, client, tails)
+	var unproven *stream.SenderError
+	if err != nil && !errors.As(err, &unproven) {
+		return err
+	}
+	for _, tail := range slices.DeleteFunc(p.cfg.Ledger.LostTails(), func(t ledger.LostTail) bool { return t.Reader != p.id }) {
+		p.cfg.Logger.Warn("the end of an own stream cannot be recovered: it is withdrawn unseen", "stream", tail.Stream.String(), "reader", string(p.id), "size", tail.Size)
+		err = p.cfg.Ledger.WithdrawTail(ctx, tail)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *peer) pullTails(ctx context.Context, client ententev1.ExchangeServiceClient, tails []ledger.LostTail) error {
 	request := &ententev1.PullRequest{PositionsGiven: true, OwnedByCaller: true}
 	for _, info := range p.cfg.Ledger.StreamsShared(p.cfg.Self, p.id) {
 		request.Positions = append(request.Positions, &ententev1.StreamPosition{StreamId: slices.Clone(info.ID[:]), Size: info.Size})
@@ -80,13 +97,13 @@ func (p *peer) recoverTails(ctx context.Context, client ententev1.ExchangeServic
 
 // tails is what is decided while lost tails come back.
 type tails struct {
-	ledger  Own
+	ledger  Tails
 	keys    []ed25519.PublicKey
 	readers map[stream.ID]*stream.Reader
 	covered map[stream.Withdrawal]bool // by target only
 }
 
-func newTails(l Own, keys []ed25519.PublicKey, lost []ledger.LostTail) *tails {
+func newTails(l Tails, keys []ed25519.PublicKey, lost []ledger.LostTail) *tails {
 	t := &tails{ledger: l, keys: keys, readers: map[stream.ID]*stream.Reader{}, covered: map[stream.Withdrawal]bool{}}
 	for _, tail := range lost {
 		t.readers[tail.Stream] = l.TailReader(tail)

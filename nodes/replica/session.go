@@ -287,7 +287,12 @@ func (s *session) applyWithdrawals(ctx context.Context, in stream.ID, list []str
 	if len(list) == 0 {
 		return outcome{}, nil
 	}
-	err := s.ledger.ApplyWithdrawals(ctx, s.owner, in, list)
+	var note []byte
+	f := s.follows[in]
+	if f != nil {
+		_, note, _ = f.reader.Newest()
+	}
+	err := s.ledger.ApplyWithdrawals(ctx, s.owner, in, list, note)
 	if err != nil {
 		return outcome{}, err
 	}

@@ -248,6 +248,14 @@ func (b *batch) planOne(id RecordID) error {
 	if r == nil || (r.intents == nil && len(r.places) == 0 && !r.waiting) {
 		return nil
 	}
+	if !r.withdrawn && !r.fresh && r.recovered() {
+		// Readers hold a version of this record that was lost here and may be newer than the one we have: nothing is decided
+		// by what we have until its national system has pushed or released the record again, or withdrawn it.
+		if !r.waiting {
+			b.change(id).waiting = true
+		}
+		return nil
+	}
 	w := world{channels: b.memo.channels, active: b.memo.active, stream: b.stream, readersOf: b.readersOf}
 	p := planRecord(w, r)
 	if len(p.release) == 0 && len(p.withdraw) == 0 && p.waiting == r.waiting {
@@ -541,7 +549,7 @@ func (b *batch) channelStream(key channelKey, readers memberSet, predecessor str
 		if s.appendable() && (!s.closed || !closeOthers) {
 			return s, nil
 		}
-		if len(s.unconfirmed) > 0 {
+		if len(s.unconfirmed) > 0 || b.awaitsTail(s) {
 			return nil, nil
 		}
 		if predecessor == (stream.ID{}) {
@@ -555,6 +563,19 @@ func (b *batch) channelStream(key channelKey, readers memberSet, predecessor str
 		}
 	}
 	return b.openNew(key, readers, predecessor)
+}
+
+// awaitsTail tells whether the lost end of a retired stream is still to be pulled back: a successor opened before that would
+// release what readers hold already. The wait ends with the one for confirmations.
+func (b *batch) awaitsTail(s *streamState) bool {
+	if !s.retired || b.l.gaveUp {
+		return false
+	}
+	tail, ok := b.lost[s.id]
+	if !ok {
+		tail, ok = b.l.state.lost[s.id]
+	}
+	return ok && tail.Size > max(s.size(), s.withdrawnTo)
 }
 
 func (b *batch) closeOthers(key channelKey) error {

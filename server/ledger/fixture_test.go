@@ -187,7 +187,7 @@ func replicate(from, to *node, self, reader member.ID) int {
 		w.must(err)
 		list, err := r.Withdrawals(&ententev1.WithdrawalBatch{StreamId: s.ID[:], Withdrawals: ahead})
 		w.must(err)
-		w.must(to.ApplyWithdrawals(context.Background(), self, s.ID, list))
+		w.must(to.ApplyWithdrawals(context.Background(), self, s.ID, list, s.Checkpoint))
 	}
 	for _, s := range from.StreamsShared(self, reader) {
 		r, err := to.Reader(self, s.ID)

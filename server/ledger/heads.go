@@ -32,6 +32,7 @@ func (s *streamState) encodeHead() ([]byte, error) {
 	w.bytes(edge)
 	w.bytes(s.checkpoint)
 	w.uint(s.receipted)
+	w.uint(s.withdrawnTo)
 	w.uint(uint64(len(s.erased)))
 	for _, e := range s.erased {
 		w.raw(e.stream[:])
@@ -47,6 +48,7 @@ func (s *streamState) decodeHead(value []byte) error {
 	edge := r.bytes()
 	s.checkpoint = append([]byte(nil), r.bytes()...)
 	s.receipted = r.uint()
+	s.withdrawnTo = r.uint()
 	n := r.uint()
 	for range n {
 		if r.err != nil {

@@ -193,6 +193,9 @@ func (b *batch) takeRecord(authority string, p *prepared, verdict *ententev1.Ver
 				reject(verdict, "envelope.version", "is held already with other content; a change needs a higher version")
 				return nil
 			}
+			if known.recovered() && p.event.version == known.version && len(p.intents) > 0 {
+				return b.takeRelease(p.id, p.intents, p.ReplaceAudiences, verdict)
+			}
 			verdict.Outcome = ententev1.Outcome_OUTCOME_DUPLICATE
 			verdict.ReleaseState = known.releaseState()
 			return nil
@@ -257,6 +260,9 @@ func (b *batch) takeRecord(authority string, p *prepared, verdict *ententev1.Ver
 		if isLibrary(r.kind) && isNew {
 			b.library = append(b.library, LibraryRef{Owner: b.l.cfg.Self, Record: p.id, Kind: r.kind})
 		}
+	}
+	if newest || r.recovered() {
+		r.fresh = true
 		err = b.replan(p.id)
 		if err != nil {
 			return err
@@ -444,7 +450,7 @@ func (b *batch) takeRelease(id RecordID, list []intent, replace bool, verdict *e
 	if err != nil {
 		return err
 	}
-	if known.intents != nil && known.intents.key == key || known.intents == nil && len(list) == 0 {
+	if !known.recovered() && (known.intents != nil && known.intents.key == key || known.intents == nil && len(list) == 0) {
 		verdict.Outcome = ententev1.Outcome_OUTCOME_DUPLICATE
 		verdict.ReleaseState = known.releaseState()
 		return nil
@@ -475,7 +481,9 @@ func (b *batch) takeRelease(id RecordID, list []intent, replace bool, verdict *e
 	if err != nil {
 		return err
 	}
-	b.change(id).intents = in
+	r := b.change(id)
+	r.intents = in
+	r.fresh = true
 	err = b.replan(id)
 	if err != nil {
 		return err

@@ -65,10 +65,12 @@ type Ledger struct {
 	requests chan *request
 	stopped  chan struct{} // closed when Run has ended
 
-	mu      sync.RWMutex // covers state and changed
-	state   *state
-	changed chan struct{} // closed and replaced at each commit that changed something
+	mu         sync.RWMutex // covers state and changed
+	committing sync.Mutex   // held from the begin of a commit until the state tells of it
+	state      *state
+	changed    chan struct{} // closed and replaced at each commit that changed something
 
+	gaveUp    bool      // the wait for readers and lost tails is over; the committer's alone
 	confirmBy time.Time // when the wait for readers ends; zero when there is nothing to wait for
 }
 
@@ -192,6 +194,8 @@ func answer(group []*request, err error) {
 }
 
 func (l *Ledger) try(group []*request) error {
+	l.committing.Lock()
+	defer l.committing.Unlock()
 	var b *batch
 	err := l.store.Update(func(tx *store.Tx) error {
 		b = l.newBatch(tx)
@@ -212,6 +216,13 @@ func (l *Ledger) try(group []*request) error {
 	close(l.changed)
 	l.changed = make(chan struct{})
 	return nil
+}
+
+// Settle waits until the state says all that has been read from the store so far: what is being committed may be read from
+// the store a moment before streams, heads and digests tell of it.
+func (l *Ledger) Settle() {
+	l.committing.Lock()
+	defer l.committing.Unlock()
 }
 
 // submit hands a change to the committer and waits until it is on disk. When ctx ends first, the change may still happen.

@@ -77,6 +77,25 @@ func (l *Ledger) ReceiptsSent(ctx context.Context, docs []*ententev1.SignedDocum
 	})
 }
 
+// OwnerForgot says that an owner has asked what this node holds of its streams: it did not stop cleanly and may have lost
+// the receipts that it had. All are sent again.
+func (l *Ledger) OwnerForgot(ctx context.Context, owner member.ID) error {
+	l.mu.RLock()
+	sent := slices.ContainsFunc(l.state.streams, func(s *streamState) bool { return !s.own && s.owner == owner && s.receipted > 0 })
+	l.mu.RUnlock()
+	if !sent {
+		return nil
+	}
+	return l.submit(ctx, 1, func(b *batch) error {
+		for _, s := range l.state.streams {
+			if !s.own && s.owner == owner && s.receipted > 0 {
+				b.changeStream(s.no).receipted = 0
+			}
+		}
+		return nil
+	})
+}
+
 // AcceptReceipt takes a reader's signed receipt for an own stream: verified, kept, and from then on part of the delivery
 // table. A receipt that does not fit what this node has signed is refused.
 func (l *Ledger) AcceptReceipt(ctx context.Context, doc *ententev1.SignedDocument, from member.ID) error {

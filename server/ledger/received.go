@@ -60,8 +60,9 @@ func (l *Ledger) Covered(owner member.ID) func(in stream.ID, sequence uint64) bo
 }
 
 // ApplyWithdrawals takes withdrawals that were proven ahead of the position: what is held of their targets is erased now,
-// what is not held will never be kept.
-func (l *Ledger) ApplyWithdrawals(ctx context.Context, owner member.ID, in stream.ID, list []stream.Withdrawal) error {
+// what is not held will never be kept. checkpoint is the head that proved them: this node has seen it from now on, and says
+// so when the owner asks after an unclean stop.
+func (l *Ledger) ApplyWithdrawals(ctx context.Context, owner member.ID, in stream.ID, list []stream.Withdrawal, checkpoint []byte) error {
 	if len(list) == 0 {
 		return nil
 	}
@@ -71,6 +72,10 @@ func (l *Ledger) ApplyWithdrawals(ctx context.Context, owner member.ID, in strea
 			if err != nil {
 				return err
 			}
+		}
+		s := b.streamByID(owner, in)
+		if s != nil && !s.own && len(checkpoint) > 0 {
+			b.changeStream(s.no).checkpoint = slices.Clone(checkpoint)
 		}
 		return b.drainQueue()
 	})

@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -72,7 +73,6 @@ func (l *Ledger) Confirm(ctx context.Context, reader member.ID, heads []*entente
 		}
 		said[id] = c
 	}
-	var again []RecordID
 	err := l.submit(ctx, 1, func(b *batch) error {
 		for _, s := range slices.Clone(l.state.streams) {
 			if !s.own || !s.unconfirmed[reader] {
@@ -93,13 +93,12 @@ func (l *Ledger) Confirm(ctx context.Context, reader member.ID, heads []*entente
 		for id, c := range said {
 			b.noteTail(reader, id, c.Size)
 		}
-		again = b.waitingRecords()
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("confirmation of %s: %w", reader, err)
 	}
-	return l.submitPlans(ctx, again)
+	return l.planWaiting(ctx)
 }
 
 // noteTail keeps the longest head that a reader has shown of an own stream which is not written any more, or which this
@@ -143,12 +142,13 @@ func (b *batch) retire(s *streamState, reader member.ID, size uint64) {
 
 // giveUpConfirmation retires what is not confirmed in time.
 func (l *Ledger) giveUpConfirmation(b *batch) error {
+	l.gaveUp = true
 	for _, s := range slices.Clone(l.state.streams) {
 		if len(s.unconfirmed) > 0 {
 			b.retire(b.changeStream(s.no), "", 0)
 		}
 	}
-	for _, id := range b.waitingRecords() {
+	for _, id := range b.l.state.waitingRecords() {
 		err := b.replan(id)
 		if err != nil {
 			return err
@@ -158,9 +158,9 @@ func (l *Ledger) giveUpConfirmation(b *batch) error {
 }
 
 // waitingRecords lists the records with something to be appended yet.
-func (b *batch) waitingRecords() []RecordID {
+func (s *state) waitingRecords() []RecordID {
 	var list []RecordID
-	for id := range b.l.state.waiting {
+	for id := range s.waiting {
 		list = append(list, id)
 	}
 	slices.SortFunc(list, func(a, c RecordID) int { return bytes.Compare(a[:], c[:]) })
@@ -174,12 +174,57 @@ func (l *Ledger) LostTails() []LostTail {
 	var list []LostTail
 	for id, tail := range l.state.lost {
 		no := l.state.byID[streamKey{owner: l.cfg.Self, id: id}]
-		if no != 0 && l.state.stream(no).size() >= tail.Size {
+		if no != 0 && max(l.state.stream(no).size(), l.state.stream(no).withdrawnTo) >= tail.Size {
 			continue
 		}
 		list = append(list, tail)
 	}
 	return list
+}
+
+// WithdrawTail takes back, unseen, all entries of a lost tail that could not be recovered. It stands in the successor, for
+// the retired stream is never written again. Without its opening, a stream's readers are not known, and nothing can be
+// done: that is ErrAbsent.
+func (l *Ledger) WithdrawTail(ctx context.Context, tail LostTail) error {
+	err := l.submit(ctx, 1, func(b *batch) error {
+		s := b.streamByID(l.cfg.Self, tail.Stream)
+		if s == nil || !s.retired {
+			return ErrAbsent
+		}
+		from := max(s.size(), s.withdrawnTo)
+		if tail.Size <= from {
+			return nil
+		}
+		b.changeStream(s.no).withdrawnTo = tail.Size
+		out, err := b.channelStream(s.key, s.readers, s.id, false)
+		if err != nil {
+			return err
+		}
+		if out == nil {
+			return errors.New("its successor cannot be written yet")
+		}
+		for seq := from + 1; seq <= tail.Size; seq++ {
+			h := stream.Header{Type: ententev1.EntryType_ENTRY_TYPE_WITHDRAWAL, Target: s.id, TargetSequence: seq, Reason: uint8(ententev1.WithdrawalReason_WITHDRAWAL_REASON_OWNER_DECISION)}
+			_, err = b.append(b.stream(out.no), h, nil, &storedEntry{state: payloadNone})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("withdraw the lost end of stream %s: %w", tail.Stream, err)
+	}
+	return l.planWaiting(ctx)
+}
+
+// planWaiting plans what waits again, after something that it may have waited for.
+func (l *Ledger) planWaiting(ctx context.Context) error {
+	// Read now and not within a commit: of what was pushed in the same one the state did not tell yet.
+	l.mu.RLock()
+	again := l.state.waitingRecords()
+	l.mu.RUnlock()
+	return l.submitPlans(ctx, again)
 }
 
 // TailReader gives the verifier with which a lost tail is pulled back from its reader.
@@ -228,12 +273,12 @@ func (l *Ledger) RecoverTail(ctx context.Context, id stream.ID, entries []stream
 		if s != nil && len(checkpoint) > 0 {
 			b.changeStream(s.no).checkpoint = slices.Clone(checkpoint)
 		}
-		return nil
+		return b.drainQueue()
 	})
 	if err != nil {
 		return fmt.Errorf("recover stream %s: %w", id, err)
 	}
-	return nil
+	return l.planWaiting(ctx)
 }
 
 func (b *batch) recoverOpening(v stream.Verified) (*streamState, error) {
@@ -260,6 +305,10 @@ func (b *batch) recoverPlace(s *streamState, sequence uint64, id RecordID, kind 
 		r.kind = kind
 	}
 	r.places = append(r.places, place{stream: s.no, sequence: sequence, mergeFor: newMemberSet(mergeFor...).key()})
+	if r.fresh {
+		// Pushed again before its lost release was known: what is newest is here, and this place is one too many.
+		b.queue = append(b.queue, id)
+	}
 	return nil
 }
 

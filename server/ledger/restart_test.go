@@ -179,12 +179,12 @@ func TestOneMemberCannotWithdrawWhatAnotherReleased(t *testing.T) {
 	replicate(xa, xc, "XA", "XC")
 	s := xc.StreamsShared("XA", "XC")[0]
 	forged := []streamWithdrawal{{Stream: s.ID, Sequence: 9, Target: s.ID, TargetSequence: 2, Reason: 3}}
-	w.must(xc.ApplyWithdrawals(context.Background(), "XB", s.ID, forged))
+	w.must(xc.ApplyWithdrawals(context.Background(), "XB", s.ID, forged, nil))
 	if xc.released("XA", "XC")[xa.id("p1")] != 1 || xc.Covered("XA")(s.ID, 2) {
 		t.Fatal("XB erased a record of XA")
 	}
 	// The control: the same from its owner erases.
-	w.must(xc.ApplyWithdrawals(context.Background(), "XA", s.ID, forged))
+	w.must(xc.ApplyWithdrawals(context.Background(), "XA", s.ID, forged, nil))
 	if len(xc.released("XA", "XC")) != 0 {
 		t.Fatal("the owner's withdrawal did not erase")
 	}

@@ -41,7 +41,7 @@ func TestTheSimulationFindsPlantedFaults(t *testing.T) {
 				own, reader := s.nodes["XA"], s.nodes["XB"]
 				info := reader.n.StreamsShared("XA", "XB")[0]
 				forged := []streamWithdrawal{{Stream: info.ID, Sequence: 99, Target: info.ID, TargetSequence: 2, Reason: uint8(ententev1.WithdrawalReason_WITHDRAWAL_REASON_UNLAWFUL)}}
-				s.must(reader.n.ApplyWithdrawals(s.t.Context(), own.id, info.ID, forged))
+				s.must(reader.n.ApplyWithdrawals(s.t.Context(), own.id, info.ID, forged, nil))
 			},
 			check: func(s *sim) []string { return s.checkHeld(s.nodes["XA"], s.nodes["XB"]) }, says: "lacks entry"},
 		"two headers have one number": {

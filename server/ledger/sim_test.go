@@ -283,7 +283,7 @@ func (s *sim) carry(own, reader *simNode, limit int, skip bool) {
 		s.w.must(err)
 		list, err := r.Withdrawals(&ententev1.WithdrawalBatch{StreamId: info.ID[:], Withdrawals: ahead})
 		s.must(err)
-		s.w.must(reader.n.ApplyWithdrawals(ctx, own.id, info.ID, list))
+		s.w.must(reader.n.ApplyWithdrawals(ctx, own.id, info.ID, list, info.Checkpoint))
 		readers[info.ID] = r
 	}
 	for _, info := range own.n.StreamsShared(own.id, reader.id) {

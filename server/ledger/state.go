@@ -18,6 +18,7 @@ type record struct {
 	floor       uint64 // withdrawn up to this version; 0 never
 	withdrawn   bool
 	reason      ententev1.WithdrawalReason // why it is withdrawn
+	fresh       bool                       // pushed or released since the start: what we have of it is the newest
 	waiting     bool                       // a part of what is wanted is not yet in streams
 	kind        ententev1.RecordKind
 	authority   string // interned
@@ -38,6 +39,11 @@ type place struct {
 	withdrawn bool
 	byStream  uint32 // where the withdrawal stands
 	bySeq     uint64
+}
+
+// recovered tells whether a release stands of which only a recovered stream tells.
+func (r *record) recovered() bool {
+	return slices.ContainsFunc(r.places, func(at place) bool { return !at.withdrawn && at.version == 0 })
 }
 
 func (r *record) clone() *record {
@@ -68,6 +74,7 @@ type streamState struct {
 	edge        stream.Edge
 	tail        []stream.Hash // leaf hashes of the last, incomplete tile
 	closed      bool          // a CLOSING entry stands in it
+	withdrawnTo uint64        // own, retired: entries lost beyond the end and withdrawn unseen, up to this
 	retired     bool          // own, never to be written again: a successor takes its place
 	frozen      bool          // two contradicting heads were seen
 	checkpoint  []byte
