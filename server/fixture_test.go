@@ -117,7 +117,7 @@ func (w *world) start(id member.ID, configure ...func(*server.Config)) *node {
 	seat := w.fed.Seat(id)
 	opts := store.Options{
 		Path: filepath.Join(w.t.TempDir(), "node.db"), Keys: store.Keyring{Current: bytes.Repeat([]byte{7}, 32)},
-		Now: time.Now, Rand: rand.Reader, InitialMmap: 1 << 24,
+		Now: time.Now, Rand: rand.Reader, InitialMmap: 1 << 30,
 	}
 	w.must(store.Create(opts, []byte(id)))
 	file, err := store.Open(opts)

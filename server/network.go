@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +22,8 @@ type NetworkView interface {
 	// View is the view of one reader: made of what that reader may see and nothing else. Safe for concurrent use; the
 	// answer does not change.
 	View(reader member.ID, scope *ententev1.Scope) *network.View
+	// Stands says whether nothing that the view was made of has been withdrawn or hidden since.
+	Stands(view *network.View) bool
 	// Changed is closed when a view may have changed since it was asked for.
 	Changed() <-chan struct{}
 }
@@ -61,19 +64,23 @@ func (s *views) GetView(ctx context.Context, request *ententev1.GetViewRequest) 
 		return nil, err
 	}
 	view := s.cfg.View.View(reader, scope)
+	bound, err := viewBinding(callerOf(ctx), reader, request.GetConsultation(), scope)
+	if err != nil {
+		return nil, err
+	}
 	from := 0
 	if len(request.GetPageToken()) > 0 {
-		view, from, err = s.resume(callerOf(ctx), reader, request.GetPageToken(), view)
+		view, from, err = s.resume(bound, reader, request.GetPageToken(), view)
 		if err != nil {
 			return nil, err
 		}
 	}
-	s.recent.keep(reader, view)
+	s.recent.keep(reader, view, s.cfg.View.Stands)
 	response, next := viewPage(view, from, int(orDefault(request.GetPageSize(), defaultViewPage)))
 	if next > 0 {
 		token := binary.BigEndian.AppendUint64(nil, uint64(next))
 		token = append(token, view.Info().GetHash()...)
-		response.NextPageToken, err = s.sealer.seal(viewBinding(callerOf(ctx), reader), token)
+		response.NextPageToken, err = s.sealer.seal(bound, token)
 		if err != nil {
 			return nil, err
 		}
@@ -82,13 +89,20 @@ func (s *views) GetView(ctx context.Context, request *ententev1.GetViewRequest) 
 	return answer(cleared, ok)
 }
 
-func viewBinding(c caller, reader member.ID) []byte {
-	return binding("view", c.String(), string(reader))
+// viewBinding is what a page token is good for: the same caller asking for the same officer and purpose within the same
+// scope. So a token from a wider scope opens nothing once the scope is narrowed.
+func viewBinding(c caller, reader member.ID, asked *ententev1.Consultation, scope *ententev1.Scope) ([]byte, error) {
+	within, err := proto.MarshalOptions{Deterministic: true}.Marshal(scope)
+	if err != nil {
+		return nil, fmt.Errorf("encode the scope: %w", err)
+	}
+	return binding("view", c.String(), string(reader), asked.GetOfficer(), numbers([]ententev1.Purpose{asked.GetPurpose()}), string(within)), nil
 }
 
-// resume finds the view that a page token belongs to: the one of now, or one that was kept.
-func (s *views) resume(c caller, reader member.ID, token []byte, now *network.View) (*network.View, int, error) {
-	plain, err := s.sealer.open(viewBinding(c, reader), token)
+// resume finds the view that a page token belongs to: the one of now, or one that was kept and of which nothing has been
+// withdrawn since.
+func (s *views) resume(bound []byte, reader member.ID, token []byte, now *network.View) (*network.View, int, error) {
+	plain, err := s.sealer.open(bound, token)
 	if err != nil || len(plain) < 8 {
 		return nil, 0, errBadToken
 	}
@@ -97,7 +111,7 @@ func (s *views) resume(c caller, reader member.ID, token []byte, now *network.Vi
 	if string(now.Info().GetHash()) != hash {
 		view = s.recent.find(reader, hash)
 	}
-	if view == nil || from > uint64(len(view.Entities())+len(view.Associations())) {
+	if view == nil || !s.cfg.View.Stands(view) || from > uint64(len(view.Entities())+len(view.Associations())) {
 		return nil, 0, errViewChanged
 	}
 	return view, int(from), nil
@@ -232,11 +246,12 @@ func newRecentViews() *recentViews {
 	return &recentViews{byReader: make(map[member.ID][]*network.View)}
 }
 
-func (r *recentViews) keep(reader member.ID, view *network.View) {
+// keep keeps a view for the pages to come, and gives up those of the reader that do not stand any more.
+func (r *recentViews) keep(reader member.ID, view *network.View, stands func(*network.View) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	hash := string(view.Info().GetHash())
-	list := slices.DeleteFunc(r.byReader[reader], func(v *network.View) bool { return string(v.Info().GetHash()) == hash })
+	list := slices.DeleteFunc(r.byReader[reader], func(v *network.View) bool { return string(v.Info().GetHash()) == hash || !stands(v) })
 	list = append(list, view)
 	r.byReader[reader] = list[max(0, len(list)-recentPerReader):]
 	r.readers = append(slices.DeleteFunc(r.readers, func(id member.ID) bool { return id == reader }), reader)

@@ -205,3 +205,40 @@ func TestAMembersNodeForwardsItsOfficersQuestionsWithinTheirGrants(t *testing.T)
 	_, err = client.GetView(patient(t), &ententev1.GetViewRequest{Consultation: asking()})
 	wantCode(t, err, codes.Unavailable)
 }
+
+func TestAPageTokenBringsNothingBackThatWasWithdrawn(t *testing.T) {
+	w := newWorld(t)
+	held := network.New("COORD", alone{})
+	for i := range 4 {
+		held.Add(released(t, i, "COORD", "XB", "XC"))
+	}
+	held.Add(released(t, 4, "COORD", "XC"))
+	n := w.start("COORD", func(c *server.Config) { c.View = held })
+	client := ententev1.NewNetworkServiceClient(n.peer("XB"))
+	first, err := client.GetView(patient(t), &ententev1.GetViewRequest{Consultation: asking(), PageSize: 1})
+	w.must(err)
+	next := &ententev1.GetViewRequest{Consultation: asking(), PageSize: 10, PageToken: first.GetNextPageToken()}
+
+	held.Withdraw(1, 5) // nothing that XB saw
+	_, err = client.GetView(patient(t), next)
+	w.must(err)
+	held.Withdraw(1, 4)
+	_, err = client.GetView(patient(t), next)
+	wantCode(t, err, codes.FailedPrecondition)
+}
+
+func TestAPageTokenIsGoodForItsScopeOnly(t *testing.T) {
+	w := newWorld(t)
+	held := network.New("COORD", alone{})
+	for i := range 4 {
+		held.Add(released(t, i, "COORD", "XB"))
+	}
+	n := w.start("COORD", func(c *server.Config) { c.View = held })
+	client := ententev1.NewNetworkServiceClient(n.peer("XB"))
+	first, err := client.GetView(patient(t), &ententev1.GetViewRequest{Consultation: asking(), PageSize: 1})
+	w.must(err)
+	narrowed := asking()
+	narrowed.Scope = &ententev1.Scope{Projects: []string{"harbour"}}
+	_, err = client.GetView(patient(t), &ententev1.GetViewRequest{Consultation: narrowed, PageToken: first.GetNextPageToken()})
+	wantCode(t, err, codes.InvalidArgument)
+}

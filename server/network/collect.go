@@ -27,7 +27,7 @@ func (n *Network) View(reader member.ID, scope *ententev1.Scope) *View {
 		return view
 	}
 	n.mu.Lock()
-	state := n.stateOf(reader)
+	state, lost := n.stateOf(reader), n.lostOf(reader)
 	forms := n.visible(reader, scope)
 	n.mu.Unlock()
 
@@ -42,6 +42,7 @@ func (n *Network) View(reader member.ID, scope *ententev1.Scope) *View {
 		shared = newPicture(forms, n.resolver)
 	}
 	view = newView(reader, hash, tables, shared)
+	view.lost = lost
 
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -72,6 +73,29 @@ func (n *Network) stateOf(reader member.ID) uint64 {
 		}
 	}
 	return last
+}
+
+// lostOf is the number of the last loss that concerns a reader.
+func (n *Network) lostOf(reader member.ID) uint64 {
+	if reader == n.self {
+		return n.losses
+	}
+	var last uint64
+	for _, set := range n.readers {
+		if set.has(reader) {
+			last = max(last, set.lost)
+		}
+	}
+	return last
+}
+
+// Stands says whether all that a view was computed from is still there: nothing that its reader saw has been withdrawn or
+// hidden since. A view that does not stand must not be answered any more, not even to finish its pages. What came since
+// does not matter.
+func (n *Network) Stands(view *View) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return view.lost == n.lostOf(member.ID(view.info.GetReader()))
 }
 
 // visible lists the forms that a reader may use within a scope. This is the only place that decides it, and it comes

@@ -53,6 +53,8 @@ type readerSet struct {
 	members []member.ID // sorted
 	// changed is the clock of the network when an entry with this set was last added, taken away, hidden or shown.
 	changed uint64
+	// lost is the number of the last loss that concerned it: an entry with this set was taken away or hidden.
+	lost uint64
 }
 
 func (s *readerSet) has(reader member.ID) bool {
@@ -94,6 +96,7 @@ type Network struct {
 	forms   map[formKey]*heldForm
 	readers map[string]*readerSet
 	clock   uint64 // counts changes
+	losses  uint64 // counts what was taken away or hidden
 	changed chan struct{}
 
 	cache viewCache
@@ -204,6 +207,12 @@ func (n *Network) touch(e *entry) {
 	n.changed = make(chan struct{})
 }
 
+// lose notes that an entry is not visible any more: a view that was computed with it does not stand.
+func (n *Network) lose(e *entry) {
+	n.losses++
+	e.readers.lost = n.losses
+}
+
 // Withdraw drops the release at a position and everything computed from it. Where the release has not come yet, it will
 // not be taken when it does.
 func (n *Network) Withdraw(stream uint32, sequence uint64) {
@@ -223,6 +232,7 @@ func (n *Network) Withdraw(stream uint32, sequence uint64) {
 // release gives up the form of an entry that is gone, with its last entry the form itself, and the views of those who
 // could see it, so that nothing of an erased record stays in memory. The views of others hold nothing of it.
 func (n *Network) release(gone *entry) {
+	n.lose(gone)
 	n.cache.drop(func(reader member.ID) bool { return reader == n.self || gone.readers.has(reader) })
 	if gone.form == nil {
 		return
@@ -259,6 +269,9 @@ func (n *Network) Hide(stream uint32, hidden bool) {
 	}
 	held.hidden = hidden
 	for _, e := range held.entries {
+		if hidden {
+			n.lose(e)
+		}
 		n.touch(e)
 	}
 }

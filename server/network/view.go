@@ -14,6 +14,7 @@ import (
 // who hold it and is not to be changed.
 type View struct {
 	info *ententev1.ViewInfo
+	lost uint64 // Network.lostOf its reader when it was computed
 	*picture
 }
 
