@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
@@ -96,9 +97,12 @@ func (s *forwarder) Watch(request *ententev1.WatchRequest, out grpc.ServerStream
 		if err != nil {
 			return passOn(err)
 		}
-		_, err = s.cfg.Grants().Narrow(callerOf(ctx).Identity, request.GetConsultation())
+		now, err := s.cfg.Grants().Narrow(callerOf(ctx).Identity, request.GetConsultation())
 		if err != nil {
 			return err
+		}
+		if !proto.Equal(now, consultation) {
+			return errGrantChanged // the call was opened with the wider scope
 		}
 		cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, message)
 		err = send(out, cleared, ok)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"testing"
@@ -34,12 +35,15 @@ var present = flag.Int("present", 1_000_000, "records in both files before the m
 // the node, and they decode the verdicts. It prints both rates and the median of the rounds' ratios.
 func BenchmarkIngest(b *testing.B) {
 	const rounds, calls, flight, message, perRound = 5, 4, 10, 100, 100_000
+	defer debug.SetGCPercent(debug.SetGCPercent(300)) // as the program sets it
 	w := newWorld(b)
 	n := w.start("XA")
 	raw := openRaw(b)
 	sample, err := proto.Marshal(benchRecord("r-0000000-0000000"))
 	w.must(err)
+	before := heap()
 	preload(b, n, raw, sample)
+	b.ReportMetric(float64(heap()-before)/float64(*present), "heap-bytes/record")
 
 	var ratios, rates, raws []float64
 	for round := range rounds {
@@ -79,6 +83,13 @@ func BenchmarkIngest(b *testing.B) {
 	b.ReportMetric(median(raws), "raw-records/s")
 	b.ReportMetric(median(ratios), "ratio")
 	b.ReportMetric(float64(len(sample)), "bytes/record")
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 func median(list []float64) float64 {

@@ -91,7 +91,8 @@ func (s *library) page(ctx context.Context, bound []byte, request *ententev1.Lib
 	response, size := &ententev1.LibraryServiceListResponse{}, 0
 	limit := int(orDefault(request.GetPageSize(), defaultListLibrary))
 	areas := setOf(request.GetCrimeAreas())
-	for i, ref := range refs {
+	var last ledger.LibraryRef
+	for _, ref := range refs {
 		item, err := s.item(ctx, request.GetConsultation(), ref.Owner, ref.Record)
 		if errors.Is(err, errNotFound) || errors.Is(err, ledger.ErrAbsent) {
 			continue
@@ -102,12 +103,14 @@ func (s *library) page(ctx context.Context, bound []byte, request *ententev1.Lib
 		if areas != 0 && areas&areasOf(item.GetRecord()) == 0 {
 			continue
 		}
-		response.Items = append(response.Items, item)
-		size += proto.Size(item)
-		if i+1 < len(refs) && (len(response.GetItems()) == limit || size >= pageBytes) {
-			response.NextPageToken, err = s.sealer.seal(bound, refKey(ref))
+		if len(response.GetItems()) == limit || size >= pageBytes {
+			// Only now: that there is more which the caller may not see is nothing to tell.
+			response.NextPageToken, err = s.sealer.seal(bound, refKey(last))
 			return response, err
 		}
+		response.Items = append(response.Items, item)
+		size += proto.Size(item)
+		last = ref
 	}
 	return response, nil
 }

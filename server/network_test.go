@@ -242,3 +242,20 @@ func TestAPageTokenIsGoodForItsScopeOnly(t *testing.T) {
 	_, err = client.GetView(patient(t), &ententev1.GetViewRequest{Consultation: narrowed, PageToken: first.GetNextPageToken()})
 	wantCode(t, err, codes.InvalidArgument)
 }
+
+func TestAForwardedWatchEndsWhenItsGrantsAreNarrowed(t *testing.T) {
+	w := newWorld(t)
+	held := network.New("COORD", alone{})
+	coordinator := w.start("COORD", func(c *server.Config) { c.View, c.Limits.WatchInterval = held, time.Millisecond })
+	n := w.start("XB", func(c *server.Config) { c.Coordinator = caller{coordinator.peer("XB")} })
+	watch, err := ententev1.NewNetworkServiceClient(n.officer("ann")).Watch(patient(t), &ententev1.WatchRequest{Consultation: asking()})
+	w.must(err)
+	_, err = watch.Recv()
+	w.must(err)
+	narrowed := defaultGrants()
+	narrowed.Officers["ann"] = narrowed.Officers["bob"]
+	w.change(func() { w.grants = narrowed })
+	held.Add(released(t, 3, "COORD", "XB")) // in no project: ann may not see it any more
+	_, err = watch.Recv()
+	wantCode(t, err, codes.Aborted)
+}

@@ -24,13 +24,22 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
 	"entente.example/entente/client/cli"
 )
 
+// heapGrowth is how far the heap may grow between collections, in percent, where GOGC does not say otherwise. Most of a
+// node's heap is its index of records, which lives as long as the node does: to walk it more often costs a fifth of the
+// processor under intake and frees nothing.
+const heapGrowth = 300
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(heapGrowth)
+	}
 	// The first signal asks for an orderly end. A second later the handler is gone, so another one ends the process at
 	// once; not earlier, because a shell, make or timeout may pass one signal on twice.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -488,15 +488,15 @@ func (l *Ledger) Records(q ListQuery) ([]*ententev1.HeldRecord, uint64, error) {
 	var next uint64
 	l.mu.RLock()
 	for i := q.After; i < uint64(len(l.state.order)); i++ {
-		if len(page) == q.Limit {
-			next = i
-			break
-		}
 		id := l.state.order[i]
 		r := l.state.records[id]
 		if r == nil || r.pos == 0 || q.Authority != "" && r.authority != q.Authority || len(q.Kinds) > 0 && !slices.Contains(q.Kinds, r.kind) ||
 			q.Withdrawn != nil && r.withdrawn != *q.Withdrawn {
 			continue
+		}
+		if len(page) == q.Limit {
+			next = i // only where more of the list follows: that others' records do is nothing to tell
+			break
 		}
 		page = append(page, found{r: r, out: l.held(id, r)})
 	}
@@ -582,7 +582,12 @@ func (l *Ledger) LibraryRecord(owner member.ID, id RecordID) (*ententev1.Release
 		if err != nil {
 			return err
 		}
-		return proto.Unmarshal(released, out)
+		err = proto.Unmarshal(released, out)
+		if err != nil || !isLibrary(KindOf(out.GetBody())) || out.GetEnvelope().GetProviderMember() != string(owner) {
+			// Its owner's signed nonsense: one such record must not spoil the list of all others.
+			return ErrAbsent
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("library: record %s: %w", n.Record, err)

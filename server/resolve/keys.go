@@ -19,6 +19,14 @@ const (
 	leastIMEI     = 14
 )
 
+// How many values of a person count: what the contract allows (entity.proto). A received form is signed by its owner and
+// checked by nobody, and names times dates is what it costs: unbounded, one form could take all memory.
+const (
+	maxNames     = 32
+	maxBirths    = 8
+	maxDocuments = 32
+)
+
 // Keys lists the keys that a body gives, sorted, each once. A kind without strong evidence of its own (a place, a
 // group, an event) gives none. A part that is missing means no key, never a key with an empty part.
 func Keys(body *ententev1.Body) []Key {
@@ -45,14 +53,14 @@ func Keys(body *ententev1.Body) []Key {
 
 func personKeys(p *ententev1.Person) []Key {
 	var keys []Key
-	for _, document := range p.GetDocuments() {
+	for _, document := range atMost(maxDocuments, p.GetDocuments()) {
 		if !trusted(document.GetState()) {
 			continue
 		}
 		keys = append(keys, documentKeys(document)...)
 	}
 	births := fullDates(p.GetDatesOfBirth())
-	for _, name := range p.GetNames() {
+	for _, name := range atMost(maxNames, p.GetNames()) {
 		normal := identifyingName(name)
 		if normal == "" {
 			continue
@@ -63,6 +71,9 @@ func personKeys(p *ententev1.Person) []Key {
 	}
 	return keys
 }
+
+// atMost is the beginning of a list.
+func atMost[T any](n int, list []T) []T { return list[:min(n, len(list))] }
 
 // trusted tells whether a document in this state stands for the person who shows it. A stolen, lost or forged one
 // may be in the hands of anybody.
@@ -98,7 +109,7 @@ func identifyingName(name *ententev1.PersonName) string {
 // fullDates lists the dates that are known to the day, as yyyymmdd, sorted, each once.
 func fullDates(dates []*ententev1.PartialDate) []uint32 {
 	var full []uint32
-	for _, d := range dates {
+	for _, d := range atMost(maxBirths, dates) {
 		if d.GetPrecision() != ententev1.DatePrecision_DATE_PRECISION_DAY {
 			continue
 		}

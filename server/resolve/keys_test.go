@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -155,5 +156,19 @@ func TestEmptyBodiesGiveNoKeys(t *testing.T) {
 		if keys := Keys(body); len(keys) > 0 {
 			t.Errorf("%T gives %d keys", body.GetKind(), len(keys))
 		}
+	}
+}
+
+func TestAFormBeyondTheContractGivesNoMoreKeysThanTheContractAllows(t *testing.T) {
+	person := &ententev1.Person{}
+	for i := range 2000 {
+		person.Names = append(person.Names, &ententev1.PersonName{Family: fmt.Sprintf("family%d", i), Given: "given"})
+		person.DatesOfBirth = append(person.DatesOfBirth, &ententev1.PartialDate{
+			Year: 1000 + uint32(i), Month: 1, Day: 1, Precision: ententev1.DatePrecision_DATE_PRECISION_DAY,
+		})
+	}
+	record := Compact([32]byte{}, [32]byte{}, ententev1.RecordKind_RECORD_KIND_PERSON, &ententev1.Body{Kind: &ententev1.Body_Person{Person: person}})
+	if len(record.Keys) != maxNames*maxBirths || len(record.births) != maxBirths {
+		t.Errorf("%d keys and %d dates", len(record.Keys), len(record.births))
 	}
 }
