@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
@@ -73,7 +74,15 @@ func cursorBinding(c caller, request *ententev1.SubscribeRequest) []byte {
 	slices.Sort(kinds)
 	slices.Sort(areas)
 	return binding("cursor", string(c.Member), c.String(), request.GetProjectId(),
-		numbers(slices.Compact(kinds)), numbers(slices.Compact(areas)))
+		numbers(slices.Compact(kinds)), numbers(slices.Compact(areas)), request.GetConsultation().GetOfficer(), scopeText(request.GetConsultation().GetScope()))
+}
+
+// scopeText is a scope in one form, whatever the order of what it lists.
+func scopeText(scope *ententev1.Scope) string {
+	projects, kinds := slices.Clone(scope.GetProjects()), slices.Clone(scope.GetKinds())
+	slices.Sort(projects)
+	slices.Sort(kinds)
+	return fmt.Sprint(len(projects), projects, kinds, scope.GetAllMembersOnly())
 }
 
 // sealCursor makes the cursor for a position.

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
@@ -357,5 +358,35 @@ func TestTheCallersOwnStreamsAreServedAsHeldHere(t *testing.T) {
 	_, err = call.Recv()
 	if !errors.Is(err, io.EOF) {
 		t.Errorf("want the end, got %v", err)
+	}
+}
+
+func TestReceiptsSentAgainAndAgainFillNoDisk(t *testing.T) {
+	w := newWorld(t)
+	n := w.start("XA")
+	pushAll(t, n.system("registry"), person("one", toAll()))
+	info := n.ledger.StreamsShared("XA", "XB")[0]
+	receipt := &ententev1.Receipt{Reader: "XB", Owner: "XA", StreamId: info.ID[:], Size: info.Size, Root: info.Root[:], SignedAt: timestamppb.Now()}
+	for i := range uint64(10000) {
+		receipt.Erased = append(receipt.Erased, &ententev1.EntryRef{StreamId: info.ID[:], Sequence: 1<<40 + i})
+	}
+	body, err := proto.Marshal(receipt)
+	w.must(err)
+	request := &ententev1.SubmitReceiptsRequest{}
+	for range 12 {
+		request.Receipts = append(request.Receipts, member.SignDocument("receipt", body, "XB", w.fed.Seat("XB").Signing))
+	}
+	client := ententev1.NewExchangeServiceClient(n.peer("XB"))
+	before := n.ledger.Stats().StoreBytes
+	for range 10 {
+		_, err = client.SubmitReceipts(patient(t), request)
+		w.must(err)
+	}
+	readers := n.ledger.Readers(info.No)
+	if readers[1].Member != "XB" || readers[1].ConfirmedSize != info.Size {
+		t.Errorf("readers: %+v", readers)
+	}
+	if grown := n.ledger.Stats().StoreBytes - before; grown > 4<<20 {
+		t.Errorf("the file has grown by %d bytes", grown)
 	}
 }

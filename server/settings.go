@@ -14,7 +14,7 @@ import (
 	ententev1 "entente.example/entente/proto/entente/v1"
 )
 
-// The settings of the federation port (reference/reliability.md, "Mandatory server settings"; grpc-go's own defaults
+// The settings of the federation port (grpc-go's own defaults
 // are unbounded or far above). No compressor and no reflection is registered.
 const (
 	maxConcurrentStreams = 128
@@ -32,7 +32,7 @@ const (
 
 	// unaryDeadline bounds each unary call, whatever the caller asks.
 	unaryDeadline = 30 * time.Second
-	// decideEvery is how often open calls are decided again (design.md: at least every 5 s).
+	// decideEvery is how often open calls are decided again (at least every 5 s).
 	decideEvery = 5 * time.Second
 	// cutPatience is how long a call that was decided against may take to end by itself before it is cut.
 	cutPatience = time.Second

@@ -159,7 +159,7 @@ func (s *subscription) follows(info *ledger.StreamInfo) bool {
 		return false
 	}
 	project := s.request.GetProjectId()
-	if project != "" && info.Project != project {
+	if project != "" && (info.Project != project || info.Stranger) {
 		return false
 	}
 	return inScope(s.request.GetConsultation().GetScope(), info)
@@ -176,7 +176,7 @@ func inScope(scope *ententev1.Scope, info *ledger.StreamInfo) bool {
 		return true
 	}
 	for _, project := range scope.GetProjects() {
-		if project != "" && project == info.Project {
+		if project != "" && project == info.Project && !info.Stranger {
 			return true
 		}
 	}

@@ -109,6 +109,11 @@ func importCommand(env Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			// Files of another member would be taken as this one's own records, under its name and from there to its readers.
+			if named := parsed.Declared(); named != "" && named != s.settings.Member {
+				return UsageErrorf("the mapping is for files of member %s, and this is member %s; use a configuration of %s, "+
+					"or change or remove member in the mapping", named, s.settings.Member, named)
+			}
 			work := Import{Mapping: parsed, Member: s.settings.Member}
 			return s.pushRows(ctx, &flags, func(run *intake) error {
 				for _, path := range args {

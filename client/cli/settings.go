@@ -165,7 +165,7 @@ func (s settings) clientConfig() (client.Config, error) {
 func (s settings) consultation() (*ententev1.Consultation, error) {
 	if s.Purpose == "" || s.Case == "" {
 		return nil, UsageErrorf("a consultation needs a purpose and a case: give --purpose and --case, ENTENTE_PURPOSE and " +
-			"ENTENTE_CASE, or purpose and case in the file of --config; they are kept in the trail")
+			"ENTENTE_CASE, or purpose and case in the file of --config")
 	}
 	purpose, err := parseEnum[ententev1.Purpose]("purpose", s.Purpose)
 	if err != nil {

@@ -121,16 +121,18 @@ func associationRows(associations []*ententev1.ViewAssociation, labels map[strin
 	return rows
 }
 
-// labelOf is what an entity is called: its first name, else its first facts.
+// labelOf is what an entity is called: its name, else the first identifying fact that it has, else its first facts.
 func labelOf(e *ententev1.ViewEntity) string {
+	for _, field := range []string{"name", "title", "number", "value", "plate", "serial_number"} {
+		for _, fact := range e.GetFacts() {
+			if fact.GetField() == field {
+				return clip(fact.GetValue())
+			}
+		}
+	}
 	var facts []string
-	for _, fact := range e.GetFacts() {
-		if fact.GetField() == "name" {
-			return clip(fact.GetValue())
-		}
-		if len(facts) < 2 {
-			facts = append(facts, fact.GetField()+" "+fact.GetValue())
-		}
+	for _, fact := range e.GetFacts()[:min(2, len(e.GetFacts()))] {
+		facts = append(facts, fact.GetField()+" "+fact.GetValue())
 	}
 	return clip(strings.Join(facts, ", "))
 }

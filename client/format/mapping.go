@@ -78,6 +78,9 @@ func (m *Mapping) Member(file string) string {
 	return strings.TrimSuffix(base, filepath.Ext(base))
 }
 
+// Declared is the member that the mapping itself names, empty if it names none.
+func (m *Mapping) Declared() string { return m.member }
+
 func (p *parser) document(root place) error {
 	entries, err := root.entries("a mapping")
 	if err != nil {

@@ -148,13 +148,16 @@ func (m *merge) take(info ledger.StreamInfo, numbers map[streamName]uint32) erro
 
 // item says of a release for whom it may be used.
 func item(info ledger.StreamInfo, e ledger.Entry) network.Item {
+	if info.Stranger {
+		info.Project = ""
+	}
 	return network.Item{
 		Stream: info.No, Sequence: e.Sequence, Owner: e.Owner, Record: e.Record, Kind: e.Kind,
 		Released: e.Released, PayloadHash: e.PayloadHash, AllMembers: toAll(info.Kind), Project: info.Project, Readers: readers(info, e),
 	}
 }
 
-// readers are the members for whom a release may be used (design.md, "The merged view"): of a shared stream its readers and
+// readers are the members for whom a release may be used : of a shared stream its readers and
 // its owner; of a bilateral one its owner, and whom the owner named.
 func readers(info ledger.StreamInfo, e ledger.Entry) []member.ID {
 	if info.Kind == ententev1.StreamKind_STREAM_KIND_BILATERAL {

@@ -149,7 +149,7 @@ func (p *place) write(roster *member.Roster) {
 	certificate, key, err := p.seat.Authority.Issue(member.Identity{Member: p.seat.ID, Kind: member.KindNode}, rand.Reader, time.Now(), time.Hour*24, nil)
 	p.must(err)
 	for name, content := range map[string][]byte{
-		"signing.pem": signing, "roster.pb": document, "node.pem": certificate, "node.key": key,
+		"signing-key.key": signing, "roster.pb": document, "node.pem": certificate, "node.key": key,
 		"id.key": []byte(hex.EncodeToString(p.seat.IDKey) + "\n"),
 	} {
 		p.must(os.WriteFile(p.path(name), content, 0o600))

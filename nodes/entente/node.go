@@ -27,7 +27,19 @@ func nodeCommand(p process) *cobra.Command {
 	return p.nodeGroup(nodeKind{
 		name: "node", short: "initialise, check and run a member's node",
 		long: "A member runs one node. What it needs stands in one YAML file; each setting that is one word or number may also be\n" +
-			"given by a flag or in the environment; a flag wins over the environment, that over the file.",
+			"given by a flag or in the environment; a flag wins over the environment, that over the file. Paths in the file are meant\n" +
+			"from its folder. An unknown key is an error. A whole file; data, keys, log and more have defaults:\n\n" +
+			"  member: XA\n" +
+			"  listen: 0.0.0.0:7443\n" +
+			"  genesis: genesis.pb                 # what the node pins; the federation's other papers are checked against it\n" +
+			"  roster: roster.pb\n" +
+			"  projects: projects                  # folder with chains of projects\n" +
+			"  signing_key: signing-key.key        # as `entente pki signing-key` makes it\n" +
+			"  systems:                            # who may push and follow; one that is not listed may do nothing\n" +
+			"    - {name: intake, authority: Police of XA, projects: [\"*\"]}\n" +
+			"  officers:                           # who may ask, and for what\n" +
+			"    - {name: k.lind, purposes: [criminal-investigation], projects: [harbour-light]}\n\n" +
+			"docs/founding.md has each key, and how a federation is founded.",
 		make: func(m national.Material, deps national.Deps) (runner, error) { return national.New(m, deps) },
 	})
 }
@@ -36,7 +48,7 @@ func coordinatorCommand(p process) *cobra.Command {
 	return p.nodeGroup(nodeKind{
 		name: "coordinator", short: "initialise, check and run a coordinator's node",
 		long: "A coordinator's node is a member's node that also merges what it is given, and answers each reader from what that reader\n" +
-			"may see. Its configuration is that of a member's node.",
+			"may see. Its configuration is that of a member's node: see `entente node --help`.",
 		make: func(m national.Material, deps national.Deps) (runner, error) { return coordinator.New(m, deps) },
 	})
 }

@@ -118,7 +118,7 @@ func TestSoakKillAtInit(t *testing.T) {
 	w := newWorld(t, buildProgram(t))
 	p := w.places[xa]
 	for delay := range 40 {
-		for _, name := range []string{"node.db", "sealing.key", "id.key", "signing.pem"} {
+		for _, name := range []string{"node.db", "sealing.key", "id.key", "signing-key.key"} {
 			w.must(os.Remove(filepath.Join(p.dir, name)))
 		}
 		p.killCommand(time.Duration(delay)*time.Millisecond, p.command, "init", "--config", p.path("node.yaml"))

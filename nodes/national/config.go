@@ -44,7 +44,7 @@ type Config struct {
 	// IDKey is the file with the key that record ids come from. With another key the same records get other ids.
 	// Default: id.key.
 	IDKey string `yaml:"id_key"`
-	// SigningKey is the PEM file with the member's signing key. Default: signing.pem.
+	// SigningKey is the PEM file with the member's signing key. Default: signing-key.key.
 	SigningKey string `yaml:"signing_key"`
 	// Certificate and Key are the PEM files of the node's TLS identity, spiffe://<member>.entente/node. Defaults: node.pem and node.key.
 	Certificate string `yaml:"certificate"`
@@ -246,7 +246,7 @@ func yamlProblems(path string, err error) []Problem {
 		if text == "unmarshal errors:" {
 			continue
 		}
-		p := Problem{File: path, What: text, Mend: "see the manual of the configuration"}
+		p := Problem{File: path, What: text, Mend: "see `entente node --help`"}
 		if match := pattern.FindStringSubmatch(text); match != nil {
 			p.Line, _ = strconv.Atoi(match[1]) // digits by the pattern
 			p.What = match[2]
@@ -255,7 +255,7 @@ func yamlProblems(path string, err error) []Problem {
 			p.Field, p.What, p.Mend = match[1], "unknown key", "correct the spelling or remove it"
 		}
 		if strings.HasPrefix(p.What, "cannot unmarshal") { // the library's text repeats the value, which may be a name
-			p.What, p.Mend = "a value of the wrong type", "see the manual for the type that this key takes"
+			p.What, p.Mend = "a value of the wrong type", "see `entente node --help` for what this key takes"
 		}
 		list = append(list, p)
 	}
@@ -304,7 +304,7 @@ func (c *Config) defaults(path string) {
 		name string
 	}{
 		{&c.Data, "node.db"}, {&c.Marker, "node.marker"}, {&c.SealingKey, "sealing.key"}, {&c.IDKey, "id.key"},
-		{&c.SigningKey, "signing.pem"}, {&c.Certificate, "node.pem"}, {&c.Key, "node.key"}, {&c.Roster, "roster.pb"},
+		{&c.SigningKey, "signing-key.key"}, {&c.Certificate, "node.pem"}, {&c.Key, "node.key"}, {&c.Roster, "roster.pb"},
 	} {
 		if *d.at == "" {
 			*d.at = filepath.Join(folder, d.name)

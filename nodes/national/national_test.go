@@ -42,7 +42,7 @@ func TestANodeThatIsSetUpStarts(t *testing.T) {
 
 func TestInitOverwritesNothing(t *testing.T) {
 	s := newSite(t)
-	signing, err := os.ReadFile(s.path("signing.pem"))
+	signing, err := os.ReadFile(s.path("signing-key.key"))
 	s.must(err)
 	s.init()
 	sealing, err := os.ReadFile(s.path("sealing.key"))
@@ -51,7 +51,7 @@ func TestInitOverwritesNothing(t *testing.T) {
 	if !errors.Is(err, store.ErrExists) {
 		t.Errorf("got %v, want %v", err, store.ErrExists)
 	}
-	for name, want := range map[string][]byte{"signing.pem": signing, "sealing.key": sealing} {
+	for name, want := range map[string][]byte{"signing-key.key": signing, "sealing.key": sealing} {
 		got, err := os.ReadFile(s.path(name))
 		s.must(err)
 		if !bytes.Equal(got, want) {
@@ -73,13 +73,13 @@ func TestWhatKeepsANodeFromStartingIsSaid(t *testing.T) {
 		}, "name the sealing key that the file was made with", "data"},
 		"a missing sealing key":              {func(s *site) { s.must(os.Remove(s.path("sealing.key"))) }, "sealing_key", "sealing_key"},
 		"a sealing key that others may read": {func(s *site) { s.must(os.Chmod(s.path("sealing.key"), 0o644)) }, "sealing_key", "sealing_key"},
-		"a signing key that others may read": {func(s *site) { s.must(os.Chmod(s.path("signing.pem"), 0o644)) }, "chmod 600", "signing_key"},
+		"a signing key that others may read": {func(s *site) { s.must(os.Chmod(s.path("signing-key.key"), 0o644)) }, "chmod 600", "signing_key"},
 		"a signing key that the roster does not name": {func(s *site) {
 			key, err := member.NewSigningKey(rand.Reader)
 			s.must(err)
 			text, err := member.EncodePrivateKey(key)
 			s.must(err)
-			s.write("signing.pem", text)
+			s.write("signing-key.key", text)
 		}, "not a current key of XA in the roster", "signing_key"},
 		"a data file of another federation": {func(s *site) {
 			s.writeConfig("federation: ", "federation: "+strings.Repeat("ab", 32)+" # ")

@@ -50,7 +50,7 @@ func newSite(t *testing.T) *site {
 	s.writeConfig("%FEDERATION%", hex.EncodeToString(fed.ID[:]))
 	key, err := member.EncodePrivateKey(fed.Seat("XA").Signing)
 	s.must(err)
-	s.write("signing.pem", key)
+	s.write("signing-key.key", key)
 	s.certify(member.Identity{Member: "XA", Kind: member.KindNode}, time.Now(), time.Hour)
 	s.writeRoster()
 	return s

@@ -98,7 +98,7 @@ const (
 	rosterEvery = 5 * time.Second
 	// receiptsWithin is how long receipts wait for more of them.
 	receiptsWithin = time.Second
-	// maxAhead is how far ahead of ours a peer's clock may be (design.md: a roster dated more is refused too).
+	// maxAhead is how far ahead of ours a peer's clock may be (a roster dated more is refused too).
 	maxAhead = 5 * time.Minute
 )
 

@@ -12,7 +12,7 @@ import (
 	"entente.example/entente/proto/member"
 )
 
-// Settings of a connection to another node (reference/reliability.md; those of the server's side mirror them). No
+// Settings of a connection to another node (those of the server's side mirror them). No
 // compressor is registered.
 const (
 	maxMessage    = 4 << 20

@@ -1,6 +1,6 @@
 // Package replica pulls the streams of the other members to this node: it keeps one open call to the node of each member in
 // the roster, verifies what comes, hands it to the ledger, and sends receipts back. It also asks the others, after an unclean
-// stop, what they hold of this node's own streams, and pulls back what was lost (design.md, "Pull" and the restart rule).
+// stop, what they hold of this node's own streams, and pulls back what was lost.
 //
 // The invariant: nothing reaches the ledger that proto/stream has not verified as the owner's word, and what one peer does
 // holds nobody else up. A peer is asked again after any failure, from what is stored; so an interruption at any point

@@ -51,6 +51,7 @@ type Project struct {
 
 	hashes [][32]byte
 	listed map[ID]bool
+	ever   map[ID]bool // the chain has, or had, it in
 }
 
 // VerifyProject reads the whole chain of one project, in order, and checks it: numbers from 1 without gaps, each naming
@@ -90,6 +91,9 @@ func (p *Project) Has(id ID) bool {
 	_, found := slices.BinarySearch(p.Participants, id)
 	return found
 }
+
+// Ever says whether a member takes part, or once did: what it shared then is of the project, and so is what it takes back.
+func (p *Project) Ever(id ID) bool { return p.ever[id] }
 
 // Extends says whether p is the same chain as held, as long or longer.
 func (p *Project) Extends(held *Project) bool {
@@ -181,11 +185,13 @@ func (p *Project) open(body *ententev1.ProjectDocument, roster *Roster) error {
 		return fmt.Errorf("charter: %w", err)
 	}
 	p.listed = make(map[ID]bool, len(participants))
+	p.ever = make(map[ID]bool, len(participants))
 	for _, id := range participants {
 		if !roster.known[id] {
 			return fmt.Errorf("charter: its participant %s is not a member", id)
 		}
 		p.listed[id] = true
+		p.ever[id] = true
 	}
 	p.ID = body.GetProjectId()
 	p.Name = charter.GetName()
@@ -295,6 +301,7 @@ func (p *Project) admit(admission *ententev1.ProjectAdmission, roster *Roster) e
 		return fmt.Errorf("admission: %s is a participant already", id)
 	}
 	p.listed[id] = true
+	p.ever[id] = true
 	return nil
 }
 

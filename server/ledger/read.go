@@ -29,11 +29,13 @@ type StreamInfo struct {
 	Checkpoint []byte
 	Closed     bool // takes withdrawals only
 	Hidden     bool // received, and after an unclean stop not to be shown until its withdrawals are known
+	Stranger   bool // of a project that its owner, by the project's documents, never took part in
 	OpenedAt   time.Time
 }
 
-func (s *streamState) info() StreamInfo {
-	return StreamInfo{No: s.no, ID: s.id, Owner: s.owner, Kind: s.kind, Project: s.project, Readers: s.readers, Size: s.size(), Root: s.edge.Root(),
+func (l *Ledger) info(s *streamState) StreamInfo {
+	p := l.cfg.Directory().Projects[s.project]
+	return StreamInfo{Stranger: p != nil && !p.Ever(s.owner), No: s.no, ID: s.id, Owner: s.owner, Kind: s.kind, Project: s.project, Readers: s.readers, Size: s.size(), Root: s.edge.Root(),
 		Checkpoint: s.checkpoint, Closed: s.closed || s.retired, Hidden: s.hidden || s.frozen, OpenedAt: s.opening.GetOpenedAt().AsTime()}
 }
 
@@ -43,7 +45,7 @@ func (l *Ledger) Streams() []StreamInfo {
 	defer l.mu.RUnlock()
 	list := make([]StreamInfo, len(l.state.streams))
 	for i, s := range l.state.streams {
-		list[i] = s.info()
+		list[i] = l.info(s)
 	}
 	return list
 }
@@ -56,7 +58,7 @@ func (l *Ledger) StreamsShared(owner, reader member.ID) []StreamInfo {
 	var list []StreamInfo
 	for _, s := range l.state.streams {
 		if s.owner == owner && s.readers.has(reader) {
-			list = append(list, s.info())
+			list = append(list, l.info(s))
 		}
 	}
 	return list
@@ -117,7 +119,7 @@ func (l *Ledger) ownStreamOf(id stream.ID, reader member.ID) (StreamInfo, bool) 
 	if !s.own || !s.readers.has(reader) {
 		return StreamInfo{}, false
 	}
-	return s.info(), true
+	return l.info(s), true
 }
 
 // snapshot gives a stream's state for reading beside the committer, which never changes what it has installed.
@@ -331,7 +333,7 @@ func (l *Ledger) Follow(no uint32, from uint64, maxEntries int) ([]Entry, error)
 	if err != nil {
 		return nil, err
 	}
-	info := s.info()
+	info := l.info(s)
 	var list []Entry
 	err = l.store.View(func(v *store.View) error {
 		return v.Scan(entrySeries(no), from, func(n uint64, value []byte) (bool, error) {
@@ -562,7 +564,7 @@ func (l *Ledger) libraryHas(n Name) bool {
 		r := l.state.records[n.Record]
 		return r != nil && r.pos != 0 && !r.withdrawn
 	}
-	return slices.ContainsFunc(l.state.held[n], func(at heldPlace) bool { return !l.state.stream(at.stream).info().Hidden })
+	return slices.ContainsFunc(l.state.held[n], func(at heldPlace) bool { return !l.info(l.state.stream(at.stream)).Hidden })
 }
 
 // LibraryRecord gives a lesson or practice in the form in which it was, or would be, released. ErrAbsent for anything else.

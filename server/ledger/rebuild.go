@@ -192,8 +192,8 @@ func (s *state) readLog(n uint64, value []byte, received map[uint64]ententev1.Re
 		}
 	case *receiptEvent:
 		str := s.stream(e.stream)
-		if str != nil && e.size >= str.confirmed[e.reader].size {
-			str.confirmed[e.reader] = confirmation{size: e.size, at: e.at}
+		if str != nil {
+			str.confirmed[e.reader] = str.confirmed[e.reader].after(e)
 		}
 	}
 	return nil

@@ -133,18 +133,60 @@ func (l *Ledger) AcceptReceipt(ctx context.Context, doc *ententev1.SignedDocumen
 	if err != nil {
 		return fmt.Errorf("encode receipt: %w", err)
 	}
+	if !l.isNews(info.No, from, r, uint64(len(encoded))) {
+		return nil
+	}
 	return l.submit(ctx, 1, func(b *batch) error {
+		s := b.changeStream(info.No)
 		e := &receiptEvent{stream: info.No, reader: from, size: r.GetSize(), at: b.now.UnixNano(), document: encoded}
+		if s.confirmed[from].kept+uint64(len(encoded)) > b.receiptRoom(s.size(), from) {
+			e.document = nil // more than an honest reader ever has to say: it counts, and takes no more room
+		}
 		_, err := b.tx.Append(logSeries, e.encode())
 		if err != nil {
 			return fmt.Errorf("append receipt: %w", err)
 		}
-		s := b.changeStream(info.No)
-		if e.size >= s.confirmed[from].size {
-			s.confirmed[from] = confirmation{size: e.size, at: e.at}
-		}
+		s.confirmed[from] = s.confirmed[from].after(e)
 		return nil
 	})
+}
+
+// isNews says whether a receipt says more than those taken before. One that is sent again, by a reader that crashed or one
+// that wants to fill the disk, is answered and leaves nothing.
+func (l *Ledger) isNews(no uint32, from member.ID, r *ententev1.Receipt, bytes uint64) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	s := l.state.stream(no)
+	c := s.confirmed[from]
+	if c.at == 0 || r.GetSize() > c.size {
+		return true
+	}
+	return len(r.GetErased()) > 0 && c.kept+bytes <= receiptRoom(l.state.streams, s.size(), from)
+}
+
+// receiptRoom is how many bytes of a reader's receipts are kept for a stream of a size: a receipt for each entry, and each
+// withdrawn entry named several times.
+func receiptRoom(streams []*streamState, size uint64, from member.ID) uint64 {
+	var withdrawn uint64
+	for _, s := range streams {
+		if s.own && s.readers.has(from) {
+			withdrawn += uint64(len(s.withdrawals))
+		}
+	}
+	return 64<<10 + 512*size + 128*withdrawn
+}
+
+func (b *batch) receiptRoom(size uint64, from member.ID) uint64 {
+	return receiptRoom(b.l.state.streams, size, from)
+}
+
+// after is the confirmation with one receipt more.
+func (c confirmation) after(e *receiptEvent) confirmation {
+	c.kept += uint64(len(e.document))
+	if e.size >= c.size {
+		c.size, c.at = e.size, e.at
+	}
+	return c
 }
 
 // ReaderState is one reader of an own stream by its receipts.

@@ -96,6 +96,7 @@ type entryRef struct {
 type confirmation struct {
 	size uint64
 	at   int64
+	kept uint64 // bytes of the reader's receipts that are kept
 }
 
 func (s *streamState) size() uint64 { return s.edge.Size() }

@@ -73,10 +73,20 @@ func valueFacts(facts []fact, field protoreflect.FieldDescriptor, value protoref
 	return appendFact(facts, factName(field), valueText(field, value))
 }
 
+// maxFactText is how many characters of a value a fact has. The whole text is in the released record; a view is for
+// comparing, and one record must not fill the answer.
+const maxFactText = 500
+
 func appendFact(facts []fact, field, value string) []fact {
 	value = strings.TrimSpace(value)
 	if value == "" {
 		return facts
+	}
+	if len(value) > maxFactText {
+		runes := []rune(value)
+		if len(runes) > maxFactText {
+			value = string(runes[:maxFactText]) + " …"
+		}
 	}
 	return append(facts, fact{field, value})
 }

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -44,6 +45,10 @@ func (l *factList) add(facts []fact, source uint32) {
 	}
 }
 
+// maxFacts is how many facts of one entity or association an answer has. Beyond it a last one, "truncated", says how many
+// more there are, so that nothing is missing silently.
+const maxFacts = 1000
+
 // view puts together who says the same. What contradicts stands side by side.
 func (l factList) view() []*ententev1.ViewFact {
 	slices.SortFunc(l, func(a, b statement) int {
@@ -61,6 +66,10 @@ func (l factList) view() []*ententev1.ViewFact {
 		}
 		last := facts[len(facts)-1]
 		last.Sources = append(last.Sources, s.source)
+	}
+	if len(facts) > maxFacts {
+		more := fmt.Sprintf("%d more facts", len(facts)-maxFacts)
+		facts = append(facts[:maxFacts], &ententev1.ViewFact{Field: "truncated", Value: more})
 	}
 	return facts
 }

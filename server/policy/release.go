@@ -13,7 +13,7 @@ type scheme struct {
 	handling            string // codes of a handling that is part of the grading; none: the scheme has no such part
 }
 
-// schemeOf is the table of domain.md 3.6. The second result is false for a scheme that is not given or not known.
+// schemeOf is the table of evaluation schemes. The second result is false for a scheme that is not given or not known.
 func schemeOf(s ententev1.EvaluationScheme) (scheme, bool) {
 	switch s {
 	case ententev1.EvaluationScheme_EVALUATION_SCHEME_4X4:

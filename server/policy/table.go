@@ -1,5 +1,4 @@
-// Package policy decides what may leave a node, and who may ask for what. It is the one way out that design.md
-// promises: nothing is sent to anybody before a function of this package has said yes to the very object being sent.
+// Package policy decides what may leave a node, and who may ask for what. It is the one way out: nothing is sent to anybody before a function of this package has said yes to the very object being sent.
 //
 // It holds four decisions, each in a file of its own:
 //

@@ -461,12 +461,13 @@ func (x *ViewSource) GetRecordedAt() *timestamppb.Timestamp {
 	return nil
 }
 
-// ViewFact is one value that records give for one field.
+// ViewFact is one value that records give for one field. An entity or association has at most 1,000; where there are more,
+// the last has the field "truncated" and says how many.
 type ViewFact struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The field, for example "name", "date_of_birth", "document".
 	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
-	// The value in its canonical written form.
+	// The value in its canonical written form, at most 500 characters of it.
 	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	// The sources that give it: indices into the sources of the entity or association.
 	Sources       []uint32 `protobuf:"varint,3,rep,packed,name=sources,proto3" json:"sources,omitempty"`

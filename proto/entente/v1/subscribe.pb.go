@@ -34,7 +34,7 @@ type SubscribeRequest struct {
 	// Only records of at least one of these crime areas; empty means all.
 	CrimeAreas []CrimeArea `protobuf:"varint,4,rep,packed,name=crime_areas,json=crimeAreas,proto3,enum=entente.v1.CrimeArea" json:"crime_areas,omitempty"`
 	// Where to go on: the cursor of the last response that was processed; empty: from the beginning. It is bound to the
-	// member, the caller and the subscription (project, kinds, crime areas).
+	// member, the caller and the subscription (project, kinds, crime areas, officer, scope).
 	Cursor []byte `protobuf:"bytes,5,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// End the call when all that is known now has been sent.
 	UntilCurrent  bool `protobuf:"varint,6,opt,name=until_current,json=untilCurrent,proto3" json:"until_current,omitempty"`
