@@ -9,9 +9,6 @@ SHELL       := /bin/sh
 ARGS      ?=
 # Minutes that each soak suite may take.
 MINUTES   ?= 10
-# What `make bench` runs, and how long each of its benchmarks.
-BENCH     ?= Ingest
-BENCHTIME ?= 1x
 # How long each fuzz target runs.
 FUZZTIME  ?= 30s
 
@@ -103,8 +100,9 @@ soak: ## long suites, MINUTES=n each
 	ENTENTE_SOAK_MINUTES=$(MINUTES) go test -tags soak -count=1 -p 1 -v -timeout $$(( 2 * $(MINUTES) + 15 ))m -run Soak ./...
 
 .PHONY: bench
-bench: ## durable ingest beside raw bbolt (BENCH=name BENCHTIME=1x)
-	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 60m ./nodes/...
+bench: ## durable ingest beside raw bbolt with a million records present; an exchange with nothing new
+	go test -run '^$$' -bench Ingest -benchtime 1x -timeout 60m ./server
+	go test -run '^$$' -bench NothingNew -benchtime 2000x ./server
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (default 30s)
