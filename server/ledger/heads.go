@@ -3,8 +3,9 @@ package ledger
 import (
 	"fmt"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
 	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"entente.example/entente/proto/stream"
 )

@@ -298,7 +298,11 @@ func (b *batch) receiveRelease(s *streamState, v stream.Verified, e *storedEntry
 	}
 	e.state, e.salt, e.pos, e.id, e.mergeFor = payloadInLog, v.Salt, pos, id, mergeFor
 	if s.own {
-		return b.recoverPlace(s, v.Header.Sequence, id, kind, mergeFor)
+		e.version, err = b.recoveredVersion(s, id, released)
+		if err != nil {
+			return err
+		}
+		return b.recoverPlace(s, v.Header.Sequence, id, kind, e)
 	}
 	name := Name{Owner: s.owner, Record: id}
 	before := b.heldPlaces(name)

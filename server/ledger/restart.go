@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
 	"entente.example/entente/proto/stream"
@@ -297,14 +299,44 @@ func (b *batch) recoverOpening(v stream.Verified) (*streamState, error) {
 	return s, nil
 }
 
+// recoveredVersion is the version of our own that was released by a recovered entry: the newest one, where it gives the same
+// bytes. Else 0: what was released is not here.
+func (b *batch) recoveredVersion(s *streamState, id RecordID, released []byte) (uint64, error) {
+	r := b.record(id)
+	if r == nil || r.pos == 0 {
+		return 0, nil
+	}
+	value, err := b.tx.Get(logSeries, r.pos)
+	if err != nil {
+		return 0, fmt.Errorf("read log %d: %w", r.pos, err)
+	}
+	e, err := decodeRecordEvent(value)
+	if err != nil {
+		return 0, fmt.Errorf("log %d: %w", r.pos, err)
+	}
+	full := &ententev1.Record{}
+	err = proto.Unmarshal(e.record.join(), full)
+	if err != nil {
+		return 0, fmt.Errorf("read record %s: %w", id, err)
+	}
+	ours, err := b.l.releasedForm(id, e.authority, full, nil, s.project)
+	if err != nil {
+		return 0, err
+	}
+	if !bytes.Equal(ours.released.join(), released) {
+		return 0, nil
+	}
+	return r.version, nil
+}
+
 // recoverPlace makes a recovered release known as a place of its record, even where the record itself is lost until its
-// national system pushes it again. Version 0 is below any: the next push supersedes it.
-func (b *batch) recoverPlace(s *streamState, sequence uint64, id RecordID, kind ententev1.RecordKind, mergeFor []member.ID) error {
+// national system pushes it again. Version 0 stands for one that is lost here.
+func (b *batch) recoverPlace(s *streamState, sequence uint64, id RecordID, kind ententev1.RecordKind, e *storedEntry) error {
 	r := b.change(id)
 	if r.pos == 0 {
 		r.kind = kind
 	}
-	r.places = append(r.places, place{stream: s.no, sequence: sequence, mergeFor: newMemberSet(mergeFor...).key()})
+	r.places = append(r.places, place{stream: s.no, sequence: sequence, version: e.version, mergeFor: newMemberSet(e.mergeFor...).key()})
 	if r.fresh {
 		// Pushed again before its lost release was known: what is newest is here, and this place is one too many.
 		b.queue = append(b.queue, id)

@@ -1,0 +1,230 @@
+package ledger
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"entente.example/entente/proto/member"
+	"entente.example/entente/server/store"
+)
+
+// Record gives an own record: its newest version, or the one asked for. ErrAbsent where there is none.
+func (l *Ledger) Record(id RecordID, version uint64) (*ententev1.HeldRecord, error) {
+	l.mu.RLock()
+	r := l.state.records[id]
+	var out *ententev1.HeldRecord
+	if r != nil && r.pos != 0 {
+		out = l.held(id, r)
+	}
+	l.mu.RUnlock()
+	if out == nil {
+		return nil, fmt.Errorf("record %s: %w", id, ErrAbsent)
+	}
+	err := l.store.View(func(v *store.View) error { return fillRecord(v, r, version, out) })
+	if err != nil {
+		return nil, fmt.Errorf("record %s: %w", id, err)
+	}
+	return out, nil
+}
+
+// held is a record's state without its body. The caller holds the lock.
+func (l *Ledger) held(id RecordID, r *record) *ententev1.HeldRecord {
+	out := &ententev1.HeldRecord{RecordId: id[:], Authority: r.authority, Withdrawn: r.withdrawn, Deliveries: l.deliveries(r), ReleaseState: r.releaseState()}
+	if r.intents != nil {
+		for _, in := range r.intents.list {
+			out.Audiences = append(out.Audiences, in.audience)
+		}
+	}
+	return out
+}
+
+func fillRecord(v *store.View, r *record, version uint64, out *ententev1.HeldRecord) error {
+	pos := r.pos
+	if version != 0 && version != r.version {
+		pos = r.head
+	}
+	for pos != 0 {
+		value, err := v.Get(logSeries, pos)
+		if err != nil {
+			return fmt.Errorf("read log %d: %w", pos, err)
+		}
+		e, err := decodeRecordEvent(value)
+		if err != nil {
+			return fmt.Errorf("log %d: %w", pos, err)
+		}
+		if version != 0 && e.version != version {
+			pos = e.previous
+			continue
+		}
+		out.Record = &ententev1.Record{}
+		out.ReceivedAt = timestamppb.New(time.Unix(0, e.receivedAt).UTC())
+		return proto.Unmarshal(e.record.join(), out.Record)
+	}
+	return fmt.Errorf("version %d: %w", version, ErrAbsent)
+}
+
+// ListQuery narrows a list of own records.
+type ListQuery struct {
+	Authority string // empty: all
+	Kinds     []ententev1.RecordKind
+	Withdrawn *bool
+	After     uint64 // from a response before
+	Limit     int
+}
+
+// Records lists own records in the order of their first versions, and where to go on; 0 at the end.
+func (l *Ledger) Records(q ListQuery) ([]*ententev1.HeldRecord, uint64, error) {
+	type found struct {
+		r   *record
+		out *ententev1.HeldRecord
+	}
+	var page []found
+	var next uint64
+	l.mu.RLock()
+	for i := q.After; i < uint64(len(l.state.order)); i++ {
+		id := l.state.order[i]
+		r := l.state.records[id]
+		if r == nil || r.pos == 0 || q.Authority != "" && r.authority != q.Authority || len(q.Kinds) > 0 && !slices.Contains(q.Kinds, r.kind) ||
+			q.Withdrawn != nil && r.withdrawn != *q.Withdrawn {
+			continue
+		}
+		if len(page) == q.Limit {
+			next = i // only where more of the list follows: that others' records do is nothing to tell
+			break
+		}
+		page = append(page, found{r: r, out: l.held(id, r)})
+	}
+	l.mu.RUnlock()
+	list := make([]*ententev1.HeldRecord, len(page))
+	err := l.store.View(func(v *store.View) error {
+		for i, f := range page {
+			err := fillRecord(v, f.r, 0, f.out)
+			if err != nil {
+				return err
+			}
+			list[i] = f.out
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("list records: %w", err)
+	}
+	return list, next, nil
+}
+
+// Stats are the figures of the own records.
+type Stats struct {
+	Records    uint64
+	Waiting    uint64
+	StoreBytes int64
+}
+
+// Stats gives the figures.
+func (l *Ledger) Stats() Stats {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return Stats{Records: uint64(len(l.state.order)), Waiting: uint64(len(l.state.waiting)), StoreBytes: l.store.Size()}
+}
+
+// LibraryRef is a lesson or practice that the node holds.
+type LibraryRef struct {
+	Owner  member.ID
+	Record RecordID
+	Kind   ententev1.RecordKind
+}
+
+// Library lists lessons and practices of the given kinds (all where none are given), own and received, newest first. What
+// is withdrawn or hidden is not in it.
+func (l *Ledger) Library(kinds []ententev1.RecordKind) []LibraryRef {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var list []LibraryRef
+	seen := map[Name]bool{}
+	for _, item := range slices.Backward(l.state.library) {
+		n := Name{Owner: item.Owner, Record: item.Record}
+		if seen[n] || len(kinds) > 0 && !slices.Contains(kinds, item.Kind) || !l.libraryHas(n) {
+			continue
+		}
+		seen[n] = true
+		list = append(list, item)
+	}
+	return list
+}
+
+func (l *Ledger) libraryHas(n Name) bool {
+	if n.Owner == l.cfg.Self {
+		r := l.state.records[n.Record]
+		return r != nil && r.pos != 0 && !r.withdrawn
+	}
+	return slices.ContainsFunc(l.state.held[n], func(at heldPlace) bool { return !l.info(l.state.stream(at.stream)).Hidden })
+}
+
+// LibraryRecord gives a lesson or practice in the form in which it was, or would be, released. ErrAbsent for anything else.
+func (l *Ledger) LibraryRecord(owner member.ID, id RecordID) (*ententev1.ReleasedRecord, error) {
+	n := Name{Owner: owner, Record: id}
+	l.mu.RLock()
+	there := l.libraryHas(n) && slices.ContainsFunc(l.state.library, func(item LibraryRef) bool { return item.Owner == owner && item.Record == id })
+	places := l.state.held[n]
+	r := l.state.records[n.Record]
+	l.mu.RUnlock()
+	if !there {
+		return nil, fmt.Errorf("library: %w", ErrAbsent)
+	}
+	out := &ententev1.ReleasedRecord{}
+	err := l.store.View(func(v *store.View) error {
+		released, err := l.libraryBytes(v, n, r, places)
+		if err != nil {
+			return err
+		}
+		err = proto.Unmarshal(released, out)
+		if err != nil || !isLibrary(KindOf(out.GetBody())) || out.GetEnvelope().GetProviderMember() != string(owner) {
+			// Its owner's signed nonsense: one such record must not spoil the list of all others.
+			return ErrAbsent
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("library: record %s: %w", n.Record, err)
+	}
+	return out, nil
+}
+
+func (l *Ledger) libraryBytes(v *store.View, n Name, r *record, places []heldPlace) ([]byte, error) {
+	if n.Owner != l.cfg.Self {
+		value, err := v.Get(logSeries, places[len(places)-1].pos)
+		if err != nil {
+			return nil, err
+		}
+		decoded, err := decodeEvent(value)
+		if err != nil {
+			return nil, err
+		}
+		e, ok := decoded.(*receivedEvent)
+		if !ok || len(e.payload) == 0 {
+			return nil, ErrAbsent
+		}
+		released, _, err := splitPayload(e.payload)
+		return released, err
+	}
+	value, err := v.Get(logSeries, r.pos)
+	if err != nil {
+		return nil, err
+	}
+	e, err := decodeRecordEvent(value)
+	if err != nil {
+		return nil, err
+	}
+	full := &ententev1.Record{}
+	err = proto.Unmarshal(e.record.join(), full)
+	if err != nil {
+		return nil, err
+	}
+	f, err := l.releasedForm(n.Record, e.authority, full, nil, "")
+	return f.released.join(), err
+}
