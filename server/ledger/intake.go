@@ -193,11 +193,12 @@ func (b *batch) takeRecord(authority string, p *prepared, verdict *ententev1.Ver
 				reject(verdict, "envelope.version", "is held already with other content; a change needs a higher version")
 				return nil
 			}
-			if known.recovered() && p.event.version == known.version && len(p.intents) > 0 {
-				return b.takeRelease(p.id, p.intents, p.ReplaceAudiences, verdict)
+			err = b.saidAgain(p.id)
+			if err != nil {
+				return err
 			}
 			verdict.Outcome = ententev1.Outcome_OUTCOME_DUPLICATE
-			verdict.ReleaseState = known.releaseState()
+			verdict.ReleaseState = b.record(p.id).releaseState()
 			return nil
 		}
 	}
@@ -271,6 +272,16 @@ func (b *batch) takeRecord(authority string, p *prepared, verdict *ententev1.Ver
 	verdict.Outcome = ententev1.Outcome_OUTCOME_ACCEPTED
 	verdict.ReleaseState = b.record(p.id).releaseState()
 	return nil
+}
+
+// saidAgain is for what changes nothing but tells that what we remember of a record is what its national system means: so
+// what readers hold beyond it, after a restore, is put right.
+func (b *batch) saidAgain(id RecordID) error {
+	if !b.record(id).recovered() {
+		return nil
+	}
+	b.change(id).fresh = true
+	return b.replan(id)
 }
 
 // apply takes a record event into the state of a record; the rebuild at start uses it too.
@@ -450,9 +461,13 @@ func (b *batch) takeRelease(id RecordID, list []intent, replace bool, verdict *e
 	if err != nil {
 		return err
 	}
-	if !known.recovered() && (known.intents != nil && known.intents.key == key || known.intents == nil && len(list) == 0) {
+	if known.intents != nil && known.intents.key == key || known.intents == nil && len(list) == 0 {
+		err = b.saidAgain(id)
+		if err != nil {
+			return err
+		}
 		verdict.Outcome = ententev1.Outcome_OUTCOME_DUPLICATE
-		verdict.ReleaseState = known.releaseState()
+		verdict.ReleaseState = b.record(id).releaseState()
 		return nil
 	}
 	if len(list) > 0 {

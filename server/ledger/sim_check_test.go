@@ -104,17 +104,22 @@ func (s *sim) checkWanted(own *simNode) []string {
 	var wrong []string
 	holders := s.holders(own)
 	var known []ledger.RecordID
+	back := map[ledger.RecordID]bool{}
 	for ref := range own.m.records {
 		known = append(known, own.n.id(ref))
+		back[own.n.id(ref)] = s.heldBack(own, own.n.id(ref))
 	}
 	for _, reader := range s.people.members {
 		if reader == string(own.id) {
 			continue
 		}
 		var want, got []string
+		may := map[ledger.RecordID]bool{}
 		for ref, r := range own.m.records {
 			for _, st := range own.m.stands(s.people, ref, holders) {
-				if st.has(member.ID(reader)) {
+				if st.has(member.ID(reader)) && back[own.n.id(ref)] {
+					may[own.n.id(ref)] = true
+				} else if st.has(member.ID(reader)) {
 					want = append(want, fmt.Sprintf("%s content %d %+v", own.n.id(ref), r.versions[r.top].content, st))
 				}
 			}
@@ -125,6 +130,12 @@ func (s *sim) checkWanted(own *simNode) []string {
 			if own.restored && !slices.Contains(known, e.record) {
 				continue // given back by a reader; it stands until its system pushes it again, or withdraws it
 			}
+			if back[e.record] {
+				if !may[e.record] {
+					wrong = append(wrong, fmt.Sprintf("%s for %s: record %s is held back, and stands for one who may not have it", own.id, reader, e.record))
+				}
+				continue
+			}
 			got = append(got, fmt.Sprintf("%s content %d %+v", e.record, e.content, e.stand))
 		}
 		slices.Sort(want)
@@ -133,6 +144,16 @@ func (s *sim) checkWanted(own *simNode) []string {
 		wrong = append(wrong, s.checkMerge(own, at)...)
 	}
 	return wrong
+}
+
+// heldBack: after a restore, a record of which readers hold a version that was lost stays as it is for those who may have it,
+// until its system pushes or releases it again.
+func (s *sim) heldBack(own *simNode, id ledger.RecordID) bool {
+	if !own.restored {
+		return false
+	}
+	held, err := own.n.Record(id, 0)
+	return err == nil && held.GetReleaseState() == ententev1.ReleaseState_RELEASE_STATE_WAITING
 }
 
 func difference(what string, want, got []string) []string {
