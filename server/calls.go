@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/tap"
 
 	"entente.example/entente/proto/member"
 )
@@ -68,6 +69,15 @@ func (s *Server) decide(method string, c caller) error {
 	return nil
 }
 
+// tap refuses a call before anything of it is decoded.
+func (s *Server) tap(ctx context.Context, call *tap.Info) (context.Context, error) {
+	c, err := identify(ctx)
+	if err != nil {
+		return ctx, err
+	}
+	return ctx, s.decide(call.FullMethodName, c)
+}
+
 // vouched says whether one of the chains ends in one of the authorities as they are now: a member that has replaced its
 // authority is not spoken for by the old one.
 func vouched(chains [][]*x509.Certificate, authorities []*x509.Certificate) bool {
@@ -103,7 +113,8 @@ func (s *Server) decideAgain() {
 type calls struct {
 	mu     sync.Mutex // covers all below
 	open   map[*openCall]struct{}
-	closed error // why no call may be added any more; nil while the server runs
+	by     map[member.Identity]int // how many of them an identity has
+	closed error                   // why no call may be added any more; nil while the server runs
 }
 
 type openCall struct {
@@ -112,7 +123,13 @@ type openCall struct {
 	cancel context.CancelCauseFunc
 }
 
-func newCalls() *calls { return &calls{open: make(map[*openCall]struct{})} }
+// maxOpenCalls is how many open streams one identity may have, over all its connections: a node that forwards for all its
+// officers needs some hundreds; each is woken by each change.
+const maxOpenCalls = 1024
+
+func newCalls() *calls {
+	return &calls{open: make(map[*openCall]struct{}), by: make(map[member.Identity]int)}
+}
 
 // add enters a call. The context that it returns ends with a cause when the call is decided against; done removes it.
 func (r *calls) add(ctx context.Context, method string, c caller) (open context.Context, done func(), err error) {
@@ -124,6 +141,11 @@ func (r *calls) add(ctx context.Context, method string, c caller) (open context.
 		cancel(r.closed)
 		return nil, nil, r.closed
 	}
+	if r.by[c.Identity] >= maxOpenCalls {
+		cancel(errTooMany)
+		return nil, nil, errTooMany
+	}
+	r.by[c.Identity]++
 	r.open[call] = struct{}{}
 	return ctx, func() { r.remove(call) }, nil
 }
@@ -131,7 +153,14 @@ func (r *calls) add(ctx context.Context, method string, c caller) (open context.
 func (r *calls) remove(call *openCall) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.open, call)
+	_, open := r.open[call]
+	if open {
+		delete(r.open, call)
+		r.by[call.caller.Identity]--
+		if r.by[call.caller.Identity] == 0 {
+			delete(r.by, call.caller.Identity)
+		}
+	}
 	call.cancel(context.Canceled)
 }
 

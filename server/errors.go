@@ -24,6 +24,7 @@ var (
 	errExpired      = status.Error(codes.Unauthenticated, "the certificate is not valid now")
 	errNotMember    = status.Error(codes.PermissionDenied, "the caller's member is not in the roster, or is suspended")
 	errRosterStale  = status.Error(codes.Unavailable, "the roster of the called node has expired")
+	errTooMany      = status.Error(codes.ResourceExhausted, "this identity has too many open streams; end some")
 	errStopping     = status.Error(codes.Unavailable, "the node is stopping")
 	errGrantChanged = status.Error(codes.Aborted, "what the caller is granted has changed; call again")
 	errBadCursor    = status.Error(codes.InvalidArgument, "the cursor is not one of this caller and this subscription")

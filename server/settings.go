@@ -87,6 +87,9 @@ func (s *Server) options() []grpc.ServerOption {
 			MaxConnectionIdle: maxConnectionIdle, MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: maxConnectionGrace,
 		}),
 		grpc.WaitForHandlers(true),
+		// Decided once before the message is read: who may not call a method costs no decoding. The interceptors decide
+		// again, with what is known then.
+		grpc.InTapHandle(s.tap),
 		// The first stands outermost. Recovery is innermost, so that a panic is logged and answered like any failure.
 		grpc.ChainUnaryInterceptor(s.logUnary, s.admitUnary, s.validateUnary, recovery.UnaryServerInterceptor(recovered)),
 		grpc.ChainStreamInterceptor(s.logStream, s.admitStream, s.validateStream, recovery.StreamServerInterceptor(recovered)),
