@@ -10,6 +10,7 @@ import (
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
 	"entente.example/entente/server/ledger"
+	"entente.example/entente/server/network"
 	"entente.example/entente/server/policy"
 )
 
@@ -90,7 +91,7 @@ func refKey(ref ledger.LibraryRef) []byte {
 func (s *library) page(ctx context.Context, bound []byte, request *ententev1.LibraryServiceListRequest, refs []ledger.LibraryRef) (*ententev1.LibraryServiceListResponse, error) {
 	response, size := &ententev1.LibraryServiceListResponse{}, 0
 	limit := int(orDefault(request.GetPageSize(), defaultListLibrary))
-	areas := setOf(request.GetCrimeAreas())
+	areas := filterOf(request.GetCrimeAreas())
 	var last ledger.LibraryRef
 	for _, ref := range refs {
 		item, err := s.item(ctx, request.GetConsultation(), ref.Owner, ref.Record)
@@ -127,6 +128,9 @@ func (s *library) item(ctx context.Context, c *ententev1.Consultation, owner mem
 	record, err := s.cfg.Ledger.LibraryRecord(owner, id)
 	if err != nil {
 		return nil, err
+	}
+	if !network.Understood(record) {
+		return nil, errNotFound // of a newer version: not shown until this one knows what it would show
 	}
 	project := record.GetEnvelope().GetProjectId()
 	if project != "" && !s.cfg.Grants().MaySee(callerOf(ctx).Identity, c, project) {

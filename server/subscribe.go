@@ -41,6 +41,16 @@ func setOf[N ~int32](list []N) codeSet {
 	return set
 }
 
+// filterOf is the set that a filter lets through; 0: all. A filter of nothing but codes that this version cannot hold
+// lets nothing through: it narrows, as every filter does.
+func filterOf[N ~int32](list []N) codeSet {
+	set := setOf(list)
+	if set == 0 && len(list) > 0 {
+		return 1 // "not given", which no record is
+	}
+	return set
+}
+
 func kindSet(kinds []ententev1.RecordKind) codeSet { return setOf(kinds) }
 
 func (s codeSet) has(kind ententev1.RecordKind) bool {
@@ -85,11 +95,11 @@ func (s *subscriptions) Subscribe(request *ententev1.SubscribeRequest, out grpc.
 	}
 	sub := &subscription{
 		Server: s.Server, out: out, caller: c.Identity, request: request, bound: bound,
-		areas: setOf(request.GetCrimeAreas()), position: position,
+		areas: filterOf(request.GetCrimeAreas()), position: position,
 		skipped: make(map[place]struct{}), pending: &ententev1.SubscribeResponse{},
 	}
 	kinds, some := commonKinds(request.GetKinds(), request.GetConsultation().GetScope().GetKinds())
-	sub.kinds = kindSet(kinds)
+	sub.kinds = filterOf(kinds)
 	if !some {
 		sub.kinds = 1 << uint(ententev1.RecordKind_RECORD_KIND_UNSPECIFIED) // no record has this kind
 	}

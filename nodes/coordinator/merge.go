@@ -157,8 +157,8 @@ func item(info ledger.StreamInfo, e ledger.Entry) network.Item {
 	}
 }
 
-// readers are the members for whom a release may be used : of a shared stream its readers and
-// its owner; of a bilateral one its owner, and whom the owner named.
+// readers are the members for whom a release may be used: of a shared stream its readers and its owner; of a bilateral one
+// its owner, and whom the owner named.
 func readers(info ledger.StreamInfo, e ledger.Entry) []member.ID {
 	if info.Kind == ententev1.StreamKind_STREAM_KIND_BILATERAL {
 		return append([]member.ID{info.Owner}, e.MergeFor...)

@@ -12,7 +12,7 @@
 // beginning. So a crash between any two instructions leaves either the whole step or none of it.
 //
 // Deciding is pure: plan.go and audience.go see a record, the directory and the places a record has, and answer what to
-// append and what to withdraw. The committer (commit.go) is the only writer. It gathers what many callers want into one
+// append and what to withdraw. The committer (Run in ledger.go, batch.go) is the only writer. It gathers what many callers want into one
 // transaction, works on copies, and shows its changes to readers when they are on disk.
 //
 // What the package does not do: it does not talk to peers (nodes/replica pulls, package server serves), it does not judge

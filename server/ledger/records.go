@@ -162,7 +162,27 @@ func (l *Ledger) libraryHas(n Name) bool {
 		r := l.state.records[n.Record]
 		return r != nil && r.pos != 0 && !r.withdrawn
 	}
-	return slices.ContainsFunc(l.state.held[n], func(at heldPlace) bool { return !l.info(l.state.stream(at.stream)).Hidden })
+	return len(l.libraryPlaces(n)) > 0
+}
+
+// libraryPlaces gives the entries that may show a received lesson or practice: none of a hidden stream, and, where it was
+// released under no project too, those only, for they are open to everybody who may ask. The caller holds the lock.
+func (l *Ledger) libraryPlaces(n Name) []heldPlace {
+	var open, inProjects []heldPlace
+	for _, at := range l.state.held[n] {
+		s := l.state.stream(at.stream)
+		switch {
+		case s.hidden || s.frozen:
+		case s.project == "":
+			open = append(open, at)
+		default:
+			inProjects = append(inProjects, at)
+		}
+	}
+	if len(open) > 0 {
+		return open
+	}
+	return inProjects
 }
 
 // LibraryRecord gives a lesson or practice in the form in which it was, or would be, released. ErrAbsent for anything else.
@@ -170,7 +190,7 @@ func (l *Ledger) LibraryRecord(owner member.ID, id RecordID) (*ententev1.Release
 	n := Name{Owner: owner, Record: id}
 	l.mu.RLock()
 	there := l.libraryHas(n) && slices.ContainsFunc(l.state.library, func(item LibraryRef) bool { return item.Owner == owner && item.Record == id })
-	places := l.state.held[n]
+	places := l.libraryPlaces(n)
 	r := l.state.records[n.Record]
 	l.mu.RUnlock()
 	if !there {

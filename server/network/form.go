@@ -72,7 +72,7 @@ func orderOf(record recordKey) [32]byte {
 func newForm(item *Item, resolver Resolver) *form {
 	released := &ententev1.ReleasedRecord{}
 	err := proto.Unmarshal(item.Released, released)
-	if err != nil || !understood(released.ProtoReflect()) || !agrees(item, released) {
+	if err != nil || !Understood(released) || !agrees(item, released) {
 		return nil
 	}
 	f := &form{
@@ -101,6 +101,12 @@ func newForm(item *Item, resolver Resolver) *form {
 		f.facts = factsOf(released)
 	}
 	return f
+}
+
+// Understood tells whether this program knows each field and each code in a released record: one that it does not is part
+// of no answer.
+func Understood(released *ententev1.ReleasedRecord) bool {
+	return understood(released.ProtoReflect())
 }
 
 // understood tells whether this program knows each field and each code in a message. A reader that does not cannot know

@@ -75,7 +75,7 @@ func newView(reader member.ID, hash, tables [32]byte, p *picture) *View {
 }
 
 // Diff says what is new, changed and gone from old to new, in order of id. It is nil if both are computed from the same
-// records in the same scope. A nil old view is an empty one, so the first answer of a watch is Diff(nil, view).
+// records in the same scope. A nil old view is an empty one.
 func Diff(old, new *View) *ententev1.WatchResponse {
 	response := &ententev1.WatchResponse{View: new.info}
 	if old == nil {

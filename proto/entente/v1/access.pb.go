@@ -26,7 +26,7 @@ const (
 // narrow what the caller's certificate allows, never widen it.
 type Consultation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Why: compared with the purpose of each record.
+	// Why. An officer may ask only for the purposes that its member granted it.
 	Purpose Purpose `protobuf:"varint,1,opt,name=purpose,proto3,enum=entente.v1.Purpose" json:"purpose,omitempty"`
 	// The case or operation, by the reference of the asking member.
 	CaseReference string `protobuf:"bytes,2,opt,name=case_reference,json=caseReference,proto3" json:"case_reference,omitempty"`
@@ -427,9 +427,10 @@ var File_entente_v1_access_proto protoreflect.FileDescriptor
 const file_entente_v1_access_proto_rawDesc = "" +
 	"\n" +
 	"\x17entente/v1/access.proto\x12\n" +
-	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16entente/v1/codes.proto\"\xc7\x01\n" +
-	"\fConsultation\x127\n" +
-	"\apurpose\x18\x01 \x01(\x0e2\x13.entente.v1.PurposeB\b\xbaH\x05\x82\x01\x02 \x00R\apurpose\x121\n" +
+	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16entente/v1/codes.proto\"\xc9\x01\n" +
+	"\fConsultation\x129\n" +
+	"\apurpose\x18\x01 \x01(\x0e2\x13.entente.v1.PurposeB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\apurpose\x121\n" +
 	"\x0ecase_reference\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\rcaseReference\x12\"\n" +
 	"\aofficer\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\aofficer\x12'\n" +

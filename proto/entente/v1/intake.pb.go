@@ -144,7 +144,7 @@ const (
 	DeliveryState_DELIVERY_STATE_PENDING DeliveryState = 1
 	// The reader has signed a head that includes the entry (or, where it is withdrawn, the withdrawal is not confirmed).
 	DeliveryState_DELIVERY_STATE_DELIVERED DeliveryState = 2
-	// The reader has signed that it erased the withdrawn entry.
+	// The reader has signed a head that includes the withdrawal: it has erased the entry.
 	DeliveryState_DELIVERY_STATE_APPLIED DeliveryState = 3
 )
 
@@ -358,7 +358,8 @@ type PushWithdrawal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The record's reference at its provider.
 	ProviderReference string `protobuf:"bytes,1,opt,name=provider_reference,json=providerReference,proto3" json:"provider_reference,omitempty"`
-	// The version that the withdrawal counts as: a record is taken again only above it. 0: the highest held.
+	// The version up to which it takes the record back, at least the highest held: the record is taken again only above it.
+	// 0: the highest held. One that is not above an earlier withdrawal is a DUPLICATE.
 	Version uint64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
 	// Why.
 	Reason        WithdrawalReason `protobuf:"varint,3,opt,name=reason,proto3,enum=entente.v1.WithdrawalReason" json:"reason,omitempty"`
@@ -566,7 +567,7 @@ func (x *Verdict) GetReleaseState() ReleaseState {
 // FieldViolation names a field and the rule it breaks. It never repeats the value.
 type FieldViolation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The path of the field, for example "envelope.evaluation.source".
+	// The path of the field, for example "envelope.evaluation.source_code".
 	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
 	// The rule, in words.
 	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
