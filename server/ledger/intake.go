@@ -144,14 +144,14 @@ func (p *prepared) refuse(field, reason string) {
 func (l *Ledger) names(authority string, self RecordID, body *ententev1.Body) ([]Name, []*ententev1.FieldViolation) {
 	var names []Name
 	var wrong []*ententev1.FieldViolation
-	for i, ref := range namesOf(body) {
-		n, err := l.resolveRef(authority, ref)
+	for _, named := range namesOf(body) {
+		n, err := l.resolveRef(authority, named.ref)
 		if err != nil {
-			wrong = append(wrong, &ententev1.FieldViolation{Field: fmt.Sprintf("body.references[%d]", i), Reason: err.Error()})
+			wrong = append(wrong, &ententev1.FieldViolation{Field: "body." + named.field, Reason: err.Error()})
 			continue
 		}
 		if n == (Name{Owner: l.cfg.Self, Record: self}) {
-			wrong = append(wrong, &ententev1.FieldViolation{Field: fmt.Sprintf("body.references[%d]", i), Reason: "names the record itself"})
+			wrong = append(wrong, &ententev1.FieldViolation{Field: "body." + named.field, Reason: "names the record itself"})
 			continue
 		}
 		names = append(names, n)

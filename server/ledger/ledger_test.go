@@ -42,7 +42,7 @@ func TestPushAnswersAVerdictForEachRecord(t *testing.T) {
 		{name: "a release without evaluation is refused", item: unevaluated, want: ententev1.Outcome_OUTCOME_REJECTED, field: "envelope.evaluation"},
 		{name: "without evaluation a record may stay home", item: atHome, want: ententev1.Outcome_OUTCOME_ACCEPTED},
 		{name: "an association waits for its ends", item: meets("a1", "p2", "p4", toAll()), want: ententev1.Outcome_OUTCOME_ACCEPTED, state: ententev1.ReleaseState_RELEASE_STATE_WAITING},
-		{name: "an association with itself is refused", item: meets("a2", "a2", "p2"), want: ententev1.Outcome_OUTCOME_REJECTED, field: "body.references[0]"},
+		{name: "an association with itself is refused", item: meets("a2", "a2", "p2"), want: ententev1.Outcome_OUTCOME_REJECTED, field: "body.association.from"},
 		{name: "a withdrawal of nothing is rejected", item: ledger.Item{Withdrawal: &ententev1.PushWithdrawal{ProviderReference: "p99", Reason: ententev1.WithdrawalReason_WITHDRAWAL_REASON_RETENTION}}, want: ententev1.Outcome_OUTCOME_REJECTED, field: "provider_reference"},
 		{name: "a withdrawal without reason is rejected", item: ledger.Item{Withdrawal: &ententev1.PushWithdrawal{ProviderReference: "p1"}}, want: ententev1.Outcome_OUTCOME_REJECTED, field: "reason"},
 		{name: "a withdrawal counts as its version", item: ledger.Item{Withdrawal: &ententev1.PushWithdrawal{ProviderReference: "p1", Version: 5, Reason: ententev1.WithdrawalReason_WITHDRAWAL_REASON_RETENTION}}, want: ententev1.Outcome_OUTCOME_ACCEPTED},

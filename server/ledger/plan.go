@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"slices"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
@@ -97,17 +98,27 @@ func planRecord(w world, r *record) plan {
 }
 
 // namesOf lists the records that a body names and must not be released without, as the provider wrote them.
-func namesOf(body *ententev1.Body) []*ententev1.RecordRef {
+func namesOf(body *ententev1.Body) []namedRef {
 	switch b := body.GetKind().(type) {
 	case *ententev1.Body_Association:
-		return []*ententev1.RecordRef{b.Association.GetFrom(), b.Association.GetTo()}
+		return []namedRef{{"association.from", b.Association.GetFrom()}, {"association.to", b.Association.GetTo()}}
 	case *ententev1.Body_Role:
 		if b.Role.GetGroup() != nil {
-			return []*ententev1.RecordRef{b.Role.GetPerson(), b.Role.GetGroup()}
+			return []namedRef{{"role.person", b.Role.GetPerson()}, {"role.group", b.Role.GetGroup()}}
 		}
-		return []*ententev1.RecordRef{b.Role.GetPerson()}
+		return []namedRef{{"role.person", b.Role.GetPerson()}}
 	case *ententev1.Body_Decision:
-		return b.Decision.GetRecords()
+		var list []namedRef
+		for i, ref := range b.Decision.GetRecords() {
+			list = append(list, namedRef{fmt.Sprintf("decision.records[%d]", i), ref})
+		}
+		return list
 	}
 	return nil
+}
+
+// namedRef is a record that a body names, and the path of the field within the body.
+type namedRef struct {
+	field string
+	ref   *ententev1.RecordRef
 }

@@ -169,13 +169,13 @@ func (l *Ledger) releasedBody(authority string, body *ententev1.Body) (*ententev
 		return body, nil
 	}
 	body = proto.CloneOf(body)
-	for _, ref := range namesOf(body) {
-		n, err := l.resolveRef(authority, ref)
+	for _, named := range namesOf(body) {
+		n, err := l.resolveRef(authority, named.ref)
 		if err != nil {
 			return nil, err
 		}
-		ref.Target = &ententev1.RecordRef_RecordId{RecordId: n.Record[:]}
-		ref.ProviderMember = string(n.Owner)
+		named.ref.Target = &ententev1.RecordRef_RecordId{RecordId: n.Record[:]}
+		named.ref.ProviderMember = string(n.Owner)
 	}
 	for _, tie := range body.GetAssociation().GetTies() {
 		// Why a tie was strictly necessary to record is the provider's own business.

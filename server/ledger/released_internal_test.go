@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 )
@@ -54,4 +55,49 @@ func TestRecordsPutTogetherByHandAreEncodedAsTheLibraryDoes(t *testing.T) {
 			t.Errorf("released form with crime areas %v: %x by hand, %x by the library", crimes, byHand, byLibrary)
 		}
 	}
+}
+
+// A reference that namesOf does not know would leave the node as the provider wrote it. So each RecordRef that a body can
+// hold, however deep, must be among those that it finds.
+func TestEveryReferenceInABodyIsFound(t *testing.T) {
+	kinds := (&ententev1.Body{}).ProtoReflect().Descriptor().Oneofs().Get(0).Fields()
+	for i := range kinds.Len() {
+		body := &ententev1.Body{}
+		content := body.ProtoReflect().Mutable(kinds.Get(i)).Message()
+		planted := plantReferences(content, map[protoreflect.FullName]bool{})
+		found := namesOf(body)
+		if len(found) != planted {
+			t.Errorf("%s: %d references planted, %d found", kinds.Get(i).Name(), planted, len(found))
+		}
+	}
+}
+
+// plantReferences sets every field that is, or leads to, a RecordRef, and counts those.
+func plantReferences(m protoreflect.Message, inside map[protoreflect.FullName]bool) int {
+	name := m.Descriptor().FullName()
+	if inside[name] {
+		return 0
+	}
+	inside[name] = true
+	defer delete(inside, name)
+	planted := 0
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		field := fields.Get(i)
+		if field.Kind() != protoreflect.MessageKind {
+			continue
+		}
+		var child protoreflect.Message
+		if field.IsList() {
+			child = m.Mutable(field).List().AppendMutable().Message()
+		} else {
+			child = m.Mutable(field).Message()
+		}
+		if child.Descriptor().Name() == "RecordRef" {
+			planted++
+			continue
+		}
+		planted += plantReferences(child, inside)
+	}
+	return planted
 }

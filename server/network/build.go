@@ -176,7 +176,11 @@ func (b *builder) addRoles() {
 		functional    ententev1.FunctionalRole
 		positional    ententev1.PositionalRole
 	}
-	drafts := make(map[roleKey]*ententev1.ViewRole)
+	type draft struct {
+		role  *ententev1.ViewRole
+		facts factList
+	}
+	drafts := make(map[roleKey]*draft)
 	for _, f := range b.roles {
 		person, visible := b.clusterOf[f.role.person]
 		if !visible {
@@ -188,16 +192,20 @@ func (b *builder) addRoles() {
 		}
 		entity := b.entities[person]
 		entity.handling.add(f.source.GetHandling())
-		role, found := drafts[key]
+		d, found := drafts[key]
 		if !found {
-			role = &ententev1.ViewRole{Role: key.functional, PositionalRole: key.positional}
+			d = &draft{role: &ententev1.ViewRole{Role: key.functional, PositionalRole: key.positional}}
 			if key.group >= 0 {
-				role.GroupEntityId = b.entities[key.group].EntityId
+				d.role.GroupEntityId = b.entities[key.group].EntityId
 			}
-			drafts[key] = role
-			entity.Roles = append(entity.Roles, role)
+			drafts[key] = d
+			entity.Roles = append(entity.Roles, d.role)
 		}
-		role.Sources = append(role.Sources, f.source)
+		d.facts.add(f.facts, uint32(len(d.role.Sources)))
+		d.role.Sources = append(d.role.Sources, f.source)
+	}
+	for _, d := range drafts {
+		d.role.Facts = d.facts.view()
 	}
 	for _, entity := range b.entities {
 		slices.SortFunc(entity.Roles, compareRoles)

@@ -32,11 +32,11 @@ func (f fact) compare(other fact) int {
 
 // messageFacts appends a fact for each value of each field that is set.
 func messageFacts(facts []fact, content protoreflect.Message) []fact {
-	_, isAssociation := content.Interface().(*ententev1.Association)
+	names := namesItself(content)
 	fields := content.Descriptor().Fields()
 	for i := range fields.Len() {
 		field := fields.Get(i)
-		if !content.Has(field) || (isAssociation && namesAssociation(field.Name())) {
+		if !content.Has(field) || slices.Contains(names, field.Name()) {
 			continue
 		}
 		value := content.Get(field)
@@ -52,9 +52,15 @@ func messageFacts(facts []fact, content protoreflect.Message) []fact {
 	return facts
 }
 
-// namesAssociation tells whether a field says which association it is.
-func namesAssociation(field protoreflect.Name) bool {
-	return field == "from" || field == "to" || field == "kind"
+// namesItself are the fields that say which association or role it is, rather than something of it.
+func namesItself(content protoreflect.Message) []protoreflect.Name {
+	switch content.Interface().(type) {
+	case *ententev1.Association:
+		return []protoreflect.Name{"from", "to", "kind"}
+	case *ententev1.Role:
+		return []protoreflect.Name{"person", "group", "functional_role", "positional_role"}
+	}
+	return nil
 }
 
 // valueFacts appends the facts of one value: mostly one.

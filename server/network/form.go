@@ -92,6 +92,7 @@ func newForm(item *Item, resolver Resolver) *form {
 		f.facts = factsOf(released)
 	case ententev1.RecordKind_RECORD_KIND_ROLE:
 		f.role = f.roleOf(released.GetBody().GetRole())
+		f.facts = factsOf(released)
 	case ententev1.RecordKind_RECORD_KIND_DECISION:
 		f.decision = f.decisionOf(released.GetBody().GetDecision())
 	case ententev1.RecordKind_RECORD_KIND_LESSON, ententev1.RecordKind_RECORD_KIND_GOOD_PRACTICE:

@@ -244,3 +244,28 @@ func TestEachRepeatedFieldHasASingularName(t *testing.T) {
 		}
 	}
 }
+
+func TestARoleTellsWhatEachOfItsSourcesSaysOfIt(t *testing.T) {
+	items := ring()
+	for i, rank := range []string{"Quartermaster", "Bosun"} {
+		body := role(ref("XA", 3), nil, organise)
+		body.GetRole().RankTitle = rank
+		c := claim{owner: "XA", id: uint16(20 + i), body: body, readers: everyone}
+		items = append(items, c.item(uint32('A'), uint64(50+i)))
+	}
+	olga := entityOf(t, networkOf(items).View("XC", nil), 3)
+	if len(olga.GetRoles()) != 1 {
+		t.Fatalf("%d roles, want 1", len(olga.GetRoles()))
+	}
+	var said []string
+	for _, f := range olga.GetRoles()[0].GetFacts() {
+		if f.GetField() != "rank_title" || len(f.GetSources()) != 1 {
+			t.Errorf("fact %s of %d sources", f.GetField(), len(f.GetSources()))
+		}
+		said = append(said, f.GetValue())
+	}
+	slices.Sort(said)
+	if !slices.Equal(said, []string{"Bosun", "Quartermaster"}) {
+		t.Errorf("ranks %v", said)
+	}
+}

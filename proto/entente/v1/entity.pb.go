@@ -60,7 +60,7 @@ type Person struct {
 	DistinguishingMarks string `protobuf:"bytes,13,opt,name=distinguishing_marks,json=distinguishingMarks,proto3" json:"distinguishing_marks,omitempty"`
 	// Occupations, in words.
 	Occupations []string `protobuf:"bytes,14,rep,name=occupations,proto3" json:"occupations,omitempty"`
-	// Why a suspect is held to be one: text or reference of the file. Required with status SUSPECT.
+	// Why a suspect is held to be one, in words; expected with status SUSPECT. It leaves with the body, so no home reference.
 	SuspicionBasis string `protobuf:"bytes,15,opt,name=suspicion_basis,json=suspicionBasis,proto3" json:"suspicion_basis,omitempty"`
 	// Day of death, if dead.
 	DateOfDeath *PartialDate `protobuf:"bytes,16,opt,name=date_of_death,json=dateOfDeath,proto3" json:"date_of_death,omitempty"`

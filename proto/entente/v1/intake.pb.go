@@ -1341,15 +1341,15 @@ const file_entente_v1_intake_proto_rawDesc = "" +
 	"_withdrawn\"h\n" +
 	"\fListResponse\x120\n" +
 	"\arecords\x18\x01 \x03(\v2\x16.entente.v1.HeldRecordR\arecords\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\fR\rnextPageToken\"\xa6\x01\n" +
-	"\x0eReleaseRequest\x12<\n" +
-	"\x13provider_references\x18\x01 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x12providerReferences\x12<\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\fR\rnextPageToken\"\xaf\x01\n" +
+	"\x0eReleaseRequest\x12E\n" +
+	"\x13provider_references\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\b\x01\x10\xe8\a\"\ar\x05 \x01(\xc8\x01R\x12providerReferences\x12<\n" +
 	"\taudiences\x18\x02 \x03(\v2\x14.entente.v1.AudienceB\b\xbaH\x05\x92\x01\x02\x10@R\taudiences\x12\x18\n" +
 	"\areplace\x18\x03 \x01(\bR\areplace\"B\n" +
 	"\x0fReleaseResponse\x12/\n" +
-	"\bverdicts\x18\x01 \x03(\v2\x13.entente.v1.VerdictR\bverdicts\"\x8f\x01\n" +
-	"\x0fWithdrawRequest\x12<\n" +
-	"\x13provider_references\x18\x01 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x12providerReferences\x12>\n" +
+	"\bverdicts\x18\x01 \x03(\v2\x13.entente.v1.VerdictR\bverdicts\"\x98\x01\n" +
+	"\x0fWithdrawRequest\x12E\n" +
+	"\x13provider_references\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\b\x01\x10\xe8\a\"\ar\x05 \x01(\xc8\x01R\x12providerReferences\x12>\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x1c.entente.v1.WithdrawalReasonB\b\xbaH\x05\x82\x01\x02 \x00R\x06reason\"C\n" +
 	"\x10WithdrawResponse\x12/\n" +
 	"\bverdicts\x18\x01 \x03(\v2\x13.entente.v1.VerdictR\bverdicts*e\n" +

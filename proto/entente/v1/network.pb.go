@@ -536,7 +536,9 @@ type ViewRole struct {
 	// The entity id of the criminal group, where given and visible; else empty.
 	GroupEntityId []byte `protobuf:"bytes,3,opt,name=group_entity_id,json=groupEntityId,proto3" json:"group_entity_id,omitempty"`
 	// The records that say so.
-	Sources       []*ViewSource `protobuf:"bytes,4,rep,name=sources,proto3" json:"sources,omitempty"`
+	Sources []*ViewSource `protobuf:"bytes,4,rep,name=sources,proto3" json:"sources,omitempty"`
+	// What they say of it besides (period, certainty, office, rank …), side by side; indices are into these sources.
+	Facts         []*ViewFact `protobuf:"bytes,5,rep,name=facts,proto3" json:"facts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -595,6 +597,13 @@ func (x *ViewRole) GetGroupEntityId() []byte {
 func (x *ViewRole) GetSources() []*ViewSource {
 	if x != nil {
 		return x.Sources
+	}
+	return nil
+}
+
+func (x *ViewRole) GetFacts() []*ViewFact {
+	if x != nil {
+		return x.Facts
 	}
 	return nil
 }
@@ -995,12 +1004,13 @@ const file_entente_v1_network_proto_rawDesc = "" +
 	"\bViewFact\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x18\n" +
-	"\asources\x18\x03 \x03(\rR\asources\"\xd9\x01\n" +
+	"\asources\x18\x03 \x03(\rR\asources\"\x85\x02\n" +
 	"\bViewRole\x12.\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x1a.entente.v1.FunctionalRoleR\x04role\x12C\n" +
 	"\x0fpositional_role\x18\x02 \x01(\x0e2\x1a.entente.v1.PositionalRoleR\x0epositionalRole\x12&\n" +
 	"\x0fgroup_entity_id\x18\x03 \x01(\fR\rgroupEntityId\x120\n" +
-	"\asources\x18\x04 \x03(\v2\x16.entente.v1.ViewSourceR\asources\"\xcb\x02\n" +
+	"\asources\x18\x04 \x03(\v2\x16.entente.v1.ViewSourceR\asources\x12*\n" +
+	"\x05facts\x18\x05 \x03(\v2\x14.entente.v1.ViewFactR\x05facts\"\xcb\x02\n" +
 	"\x0fViewAssociation\x12%\n" +
 	"\x0eassociation_id\x18\x01 \x01(\fR\rassociationId\x12$\n" +
 	"\x0efrom_entity_id\x18\x02 \x01(\fR\ffromEntityId\x12 \n" +
@@ -1085,29 +1095,30 @@ var file_entente_v1_network_proto_depIdxs = []int32{
 	19, // 14: entente.v1.ViewRole.role:type_name -> entente.v1.FunctionalRole
 	20, // 15: entente.v1.ViewRole.positional_role:type_name -> entente.v1.PositionalRole
 	4,  // 16: entente.v1.ViewRole.sources:type_name -> entente.v1.ViewSource
-	21, // 17: entente.v1.ViewAssociation.kind:type_name -> entente.v1.AssociationKind
-	4,  // 18: entente.v1.ViewAssociation.sources:type_name -> entente.v1.ViewSource
-	5,  // 19: entente.v1.ViewAssociation.facts:type_name -> entente.v1.ViewFact
-	14, // 20: entente.v1.ViewAssociation.handling:type_name -> entente.v1.HandlingConditions
-	12, // 21: entente.v1.GetEntityRequest.consultation:type_name -> entente.v1.Consultation
-	2,  // 22: entente.v1.GetEntityResponse.view:type_name -> entente.v1.ViewInfo
-	3,  // 23: entente.v1.GetEntityResponse.entity:type_name -> entente.v1.ViewEntity
-	7,  // 24: entente.v1.GetEntityResponse.associations:type_name -> entente.v1.ViewAssociation
-	12, // 25: entente.v1.WatchRequest.consultation:type_name -> entente.v1.Consultation
-	2,  // 26: entente.v1.WatchResponse.view:type_name -> entente.v1.ViewInfo
-	3,  // 27: entente.v1.WatchResponse.changed_entities:type_name -> entente.v1.ViewEntity
-	7,  // 28: entente.v1.WatchResponse.changed_associations:type_name -> entente.v1.ViewAssociation
-	0,  // 29: entente.v1.NetworkService.GetView:input_type -> entente.v1.GetViewRequest
-	8,  // 30: entente.v1.NetworkService.GetEntity:input_type -> entente.v1.GetEntityRequest
-	10, // 31: entente.v1.NetworkService.Watch:input_type -> entente.v1.WatchRequest
-	1,  // 32: entente.v1.NetworkService.GetView:output_type -> entente.v1.GetViewResponse
-	9,  // 33: entente.v1.NetworkService.GetEntity:output_type -> entente.v1.GetEntityResponse
-	11, // 34: entente.v1.NetworkService.Watch:output_type -> entente.v1.WatchResponse
-	32, // [32:35] is the sub-list for method output_type
-	29, // [29:32] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	5,  // 17: entente.v1.ViewRole.facts:type_name -> entente.v1.ViewFact
+	21, // 18: entente.v1.ViewAssociation.kind:type_name -> entente.v1.AssociationKind
+	4,  // 19: entente.v1.ViewAssociation.sources:type_name -> entente.v1.ViewSource
+	5,  // 20: entente.v1.ViewAssociation.facts:type_name -> entente.v1.ViewFact
+	14, // 21: entente.v1.ViewAssociation.handling:type_name -> entente.v1.HandlingConditions
+	12, // 22: entente.v1.GetEntityRequest.consultation:type_name -> entente.v1.Consultation
+	2,  // 23: entente.v1.GetEntityResponse.view:type_name -> entente.v1.ViewInfo
+	3,  // 24: entente.v1.GetEntityResponse.entity:type_name -> entente.v1.ViewEntity
+	7,  // 25: entente.v1.GetEntityResponse.associations:type_name -> entente.v1.ViewAssociation
+	12, // 26: entente.v1.WatchRequest.consultation:type_name -> entente.v1.Consultation
+	2,  // 27: entente.v1.WatchResponse.view:type_name -> entente.v1.ViewInfo
+	3,  // 28: entente.v1.WatchResponse.changed_entities:type_name -> entente.v1.ViewEntity
+	7,  // 29: entente.v1.WatchResponse.changed_associations:type_name -> entente.v1.ViewAssociation
+	0,  // 30: entente.v1.NetworkService.GetView:input_type -> entente.v1.GetViewRequest
+	8,  // 31: entente.v1.NetworkService.GetEntity:input_type -> entente.v1.GetEntityRequest
+	10, // 32: entente.v1.NetworkService.Watch:input_type -> entente.v1.WatchRequest
+	1,  // 33: entente.v1.NetworkService.GetView:output_type -> entente.v1.GetViewResponse
+	9,  // 34: entente.v1.NetworkService.GetEntity:output_type -> entente.v1.GetEntityResponse
+	11, // 35: entente.v1.NetworkService.Watch:output_type -> entente.v1.WatchResponse
+	33, // [33:36] is the sub-list for method output_type
+	30, // [30:33] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_entente_v1_network_proto_init() }
