@@ -158,6 +158,26 @@ func TestAnOpenPullIsCutWhenTheRosterNoLongerVouchesForItsCaller(t *testing.T) {
 	wantCode(t, err, codes.PermissionDenied)
 }
 
+func TestAnOwnSystemOfAReplacedAuthorityIsCutToo(t *testing.T) {
+	w := newWorld(t)
+	n := w.start("XA")
+	system := n.system("registry")
+	call, err := ententev1.NewStreamServiceClient(system).Subscribe(patient(t), everything())
+	w.must(err)
+	_, err = call.Recv()
+	w.must(err)
+
+	fresh, err := member.NewAuthority("XA", w.fedRand(), time.Now(), time.Hour)
+	w.must(err)
+	w.fed.Seat("XA").Authority = fresh
+	roster, err := w.fed.Roster()
+	w.must(err)
+	w.change(func() { w.dir = &ledger.Directory{Roster: roster, Projects: w.dir.Projects} })
+	n.DirectoryChanged()
+	_, err = call.Recv()
+	wantCode(t, err, codes.PermissionDenied)
+}
+
 func TestWithAnExpiredRosterOtherMembersWait(t *testing.T) {
 	w := newWorld(t)
 	n := w.start("XA")

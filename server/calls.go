@@ -59,11 +59,11 @@ func (s *Server) decide(method string, c caller) error {
 	if now.Before(c.leaf.NotBefore) || now.After(c.leaf.NotAfter) {
 		return errExpired
 	}
-	if c.Member == s.cfg.Self {
-		return nil // the handshake has checked the certificate against the own member's authorities
-	}
 	entry, in := roster.Member(c.Member)
-	if !in || !roster.Active(c.Member) || !vouched(c.chains, entry.Authorities) {
+	if !in || !vouched(c.chains, entry.Authorities) {
+		return errNotMember // also one's own: an authority that was replaced, perhaps because it was stolen, speaks for nobody
+	}
+	if c.Member != s.cfg.Self && !roster.Active(c.Member) {
 		return errNotMember
 	}
 	return nil

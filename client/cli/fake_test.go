@@ -117,6 +117,7 @@ func (f *fakeNode) Subscribe(r *ententev1.SubscribeRequest, call grpc.ServerStre
 		return err
 	}
 	return call.Send(&ententev1.SubscribeResponse{Current: true, Cursor: []byte("second"), Items: []*ententev1.StreamItem{
+		{Owner: "XC", RecordId: id(9), Content: &ententev1.StreamItem_ReleasedRecord{ReleasedRecord: []byte{0xff}}}, // signed nonsense
 		{Owner: "XB", RecordId: id(1), Content: &ententev1.StreamItem_ReleasedRecord{ReleasedRecord: record}},
 		{Owner: "XB", RecordId: id(1), Content: &ententev1.StreamItem_Withdrawal{Withdrawal: &ententev1.WithdrawalNotice{
 			Reason: ententev1.WithdrawalReason_WITHDRAWAL_REASON_RELEASED_IN_ERROR}}},

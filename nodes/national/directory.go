@@ -32,6 +32,13 @@ const (
 // maxProjects bounds how many chains a node takes, so that no member can fill another's memory with projects.
 const maxProjects = 4096
 
+// The bounds of what one lead may have a node take: far above what a member leads, and low enough that no member takes the
+// places of all others, or fills memory and disk with one long chain.
+const (
+	maxLed      = 256
+	maxLedBytes = 8 << 20
+)
+
 // directory holds the roster and the projects in force. What it is given counts once it is verified, continues what is
 // held, and is on disk.
 type directory struct {
@@ -193,6 +200,10 @@ func (d *directory) acceptProject(chain []*ententev1.SignedDocument, from member
 	case held == nil && len(f.chains) >= maxProjects:
 		return false, fmt.Errorf("project %s refused: the node holds %d projects, which is the limit", project.ID, maxProjects)
 	}
+	if from != "" && !f.roomFor(project, chain) {
+		return false, fmt.Errorf("project %s refused: the node takes at most %d projects, and %d bytes of documents, led by %s",
+			project.ID, maxLed, maxLedBytes, from)
+	}
 	err = d.keep(projectKey+project.ID, &ententev1.ListProjectDocumentsResponse{Documents: chain})
 	if err != nil {
 		return false, err
@@ -203,6 +214,28 @@ func (d *directory) acceptProject(chain []*ententev1.SignedDocument, from member
 	projects[project.ID] = project
 	d.current.Store(&inForce{directory: &ledger.Directory{Roster: f.directory.Roster, Projects: projects}, chains: chains})
 	return true, nil
+}
+
+// roomFor says whether a new or longer chain stays within what its lead may have the node take.
+func (f *inForce) roomFor(project *member.Project, chain []*ententev1.SignedDocument) bool {
+	led, bytes := 1, bodies(chain)
+	for id, other := range f.directory.Projects {
+		if id == project.ID || other.Lead != project.Lead {
+			continue
+		}
+		led++
+		bytes += bodies(f.chains[id])
+	}
+	return led <= maxLed && bytes <= maxLedBytes
+}
+
+// bodies is how many bytes the documents of a chain have without their signatures, which are of one size.
+func bodies(chain []*ententev1.SignedDocument) int {
+	size := 0
+	for _, doc := range chain {
+		size += len(doc.GetBody())
+	}
+	return size
 }
 
 // projectOf is the id that a chain gives itself, empty where it does not read.

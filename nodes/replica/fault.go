@@ -26,6 +26,7 @@ const (
 	RuleLate        Rule = "withdrawals come after releases"
 	RuleNotOffered  Rule = "stream was not announced by a checkpoint, or belongs to another member"
 	RuleForeign     Rule = "withdrawal names a stream that is not known to be the owner's"
+	RuleTooMany     Rule = "more streams, or withdrawals of streams never announced, than an owner has"
 	RuleSilence     Rule = "no sign of life"
 )
 

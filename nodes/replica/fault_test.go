@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -214,6 +216,51 @@ func TestAMemberCannotWithdrawWhatAnotherReleased(t *testing.T) {
 				c.close()
 			})
 		})
+	}
+}
+
+// An owner can sign heads of any number of streams, and prove one withdrawal again and again. Each would stay in memory.
+func TestWhatAnOwnerAnnouncesIsBounded(t *testing.T) {
+	w := newWorld(t, "XA", "XB")
+	keys := w.directory.Load().Roster.VerifyingKeys
+	announce := func(s *session, number uint64) error {
+		id := stream.ID(binary.BigEndian.AppendUint64(make([]byte, 8), number+1))
+		note, err := stream.Checkpoint{Owner: "XA", Stream: id, Size: 1, Root: stream.Hash{1}, Time: time.Now()}.Sign(w.fed.Seat("XA").Signing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.checkpoint(t.Context(), &ententev1.CheckpointUpdate{StreamId: id[:], Checkpoint: note})
+	}
+	s := newSession(holdsNothing{}, "XA", "XB", keys, time.Now, true)
+	err := announce(s, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(maxStreams) {
+		s.known[stream.ID(binary.BigEndian.AppendUint64(make([]byte, 8), 1<<40+i))] = true
+	}
+	wantFault(t, announce(s, 8), RuleTooMany)
+	err = announce(s, 7)
+	if err != nil {
+		t.Errorf("a stream that is known: %v", err)
+	}
+
+	forged := forgedStream(w, stream.ID{5}, stream.ID{6})
+	s = newSession(holdsNothing{}, "XA", "XB", keys, time.Now, true)
+	err = s.checkpoint(t.Context(), forged[1].GetCheckpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.waits = maxUnplaced
+	_, err = s.withdrawals(t.Context(), forged[2].GetWithdrawals())
+	wantFault(t, err, RuleTooMany)
+}
+
+func wantFault(t *testing.T, err error, rule Rule) {
+	t.Helper()
+	fault, ok := errors.AsType[*Fault](err)
+	if !ok || fault.Rule != rule {
+		t.Errorf("got %v, want %q", err, rule)
 	}
 }
 

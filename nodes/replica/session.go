@@ -35,11 +35,20 @@ type session struct {
 	known   map[stream.ID]bool    // streams of the owner: those held when the call began, and those announced
 	behind  map[stream.ID]bool    // announced further than entries have come
 	waiting []unplaced            // withdrawals of streams that are not known yet
+	waits   int                   // how many they are
 	notes   map[stream.ID]error   // streams that stopped, and why
 	frozen  map[stream.ID]bool    // frozen in this call
 	hidden  map[stream.ID]bool    // not shown: frozen, now or before this call, or after an unclean stop
 	covered func(stream.ID, uint64) bool
 }
+
+const (
+	// maxStreams is how many streams of one owner a node takes notice of: each costs memory from its first checkpoint on.
+	// An owner has a stream for each set of readers that it ever shared with, and one more after a restore.
+	maxStreams = 1 << 14
+	// maxUnplaced is how many withdrawals may wait for the announcement of the streams that they name.
+	maxUnplaced = 1 << 20
+)
 
 type phase uint8
 
@@ -236,6 +245,9 @@ func (s *session) follow(id stream.ID) (*follow, error) {
 	if ok {
 		return f, nil
 	}
+	if !s.known[id] && len(s.known) >= maxStreams {
+		return nil, &Fault{Rule: RuleTooMany, Stream: id}
+	}
 	r, err := s.ledger.Reader(s.owner, id)
 	if err != nil {
 		return nil, &Fault{Rule: RuleNotOffered, Stream: id, Err: err}
@@ -277,6 +289,10 @@ func (s *session) withdrawals(ctx context.Context, b *ententev1.WithdrawalBatch)
 		}
 		later = append(later, w)
 	}
+	s.waits += len(later)
+	if s.waits > maxUnplaced {
+		return outcome{}, &Fault{Rule: RuleTooMany, Stream: id}
+	}
 	if len(later) > 0 {
 		s.waiting = append(s.waiting, unplaced{in: id, list: later})
 	}
@@ -314,7 +330,7 @@ func (s *session) place(ctx context.Context) (outcome, error) {
 		}
 		all.stored, all.erased = all.stored || o.stored, all.erased || o.erased
 	}
-	s.waiting = nil
+	s.waiting, s.waits = nil, 0
 	return all, nil
 }
 

@@ -392,7 +392,8 @@ func (l *Ledger) withdrawnRecord(v *store.View, h stream.Header, out *Entry) err
 	defer l.mu.RUnlock()
 	no := l.state.byID[streamKey{owner: out.Owner, id: h.Target}]
 	s := l.state.stream(no)
-	if s == nil || h.TargetSequence > s.size() {
+	// The state may have gone on since the view began: what is not yet in the view is not yet there.
+	if s == nil || h.TargetSequence > min(s.size(), v.Len(entrySeries(no))) {
 		return nil
 	}
 	value, err := v.Get(entrySeries(no), h.TargetSequence)

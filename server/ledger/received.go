@@ -115,6 +115,9 @@ func (b *batch) eraseReceived(s *streamState, sequence uint64, receiptFor stream
 	if err != nil {
 		return err
 	}
+	if e.state == payloadInline && sequence > 1 {
+		return b.eraseUnread(s, sequence, e, receiptFor)
+	}
 	if e.state != payloadInLog {
 		return nil
 	}
@@ -147,6 +150,18 @@ func (b *batch) eraseReceived(s *streamState, sequence uint64, receiptFor stream
 	b.erasures = append(b.erasures, Erasure{Stream: s.no, Sequence: sequence})
 	b.noteErased(s, sequence, receiptFor)
 	b.queue = append(b.queue, b.dependents(name)...)
+	return nil
+}
+
+// eraseUnread erases payload and salt of an entry that this version does not understand: it is kept in no answer, and its
+// owner takes it back like any other.
+func (b *batch) eraseUnread(s *streamState, sequence uint64, e *storedEntry, receiptFor stream.ID) error {
+	gone := &storedEntry{header: slices.Clone(e.header), state: payloadErased}
+	err := b.tx.Replace(entrySeries(s.no), sequence, gone.encode())
+	if err != nil {
+		return fmt.Errorf("erase entry %d of stream %s: %w", sequence, s.id, err)
+	}
+	b.noteErased(s, sequence, receiptFor)
 	return nil
 }
 
@@ -252,6 +267,9 @@ func (b *batch) applyEntry(s *streamState, v stream.Verified) error {
 		if err != nil {
 			return err
 		}
+	case len(v.Payload) > 0 && b.isAhead(target{owner: s.owner, stream: s.id, sequence: v.Header.Sequence}):
+		e.state = payloadErased
+		b.noteErased(s, v.Header.Sequence, s.id)
 	case len(v.Payload) > 0:
 		// A type from a newer version: kept and verified as received, out of every answer.
 		e.state, e.salt, e.inline = payloadInline, v.Salt, v.Payload
@@ -286,6 +304,11 @@ func (b *batch) receiveRelease(s *streamState, v stream.Verified, e *storedEntry
 	released, mergeFor, err := splitPayload(v.Payload)
 	if err != nil {
 		return fmt.Errorf("entry %d of stream %s: %w: %w", v.Header.Sequence, s.id, ErrRefused, err)
+	}
+	if released == nil && !v.Understood && !s.own {
+		// A release of a newer version that has no record in the form known here: kept as received, out of every answer.
+		e.state, e.salt, e.inline = payloadInline, v.Salt, v.Payload
+		return nil
 	}
 	id, kind, crimes, err := glance(released)
 	if err != nil {
