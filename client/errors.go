@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -79,24 +80,36 @@ func failed(doing string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		state = status.FromContextError(err)
 	}
-	e := &Error{Doing: doing, Code: state.Code(), Reason: state.Message(), cause: err}
+	message := printable(state.Message())
+	e := &Error{Doing: doing, Code: state.Code(), Reason: message, cause: err}
 	switch {
 	case isRefusal(state):
 		e.kind = ErrRefused
-		e.Reason = refusalAdvice(state.Message())
+		e.Reason = refusalAdvice(message)
 	case state.Code() == codes.Unavailable:
 		e.kind = ErrUnreachable
-		e.Reason = "the node is not reachable (" + state.Message() + "); check its address and whether it runs"
+		e.Reason = "the node is not reachable (" + message + "); check its address and whether it runs"
 	case state.Code() == codes.DeadlineExceeded && strings.Contains(state.Message(), noConnectionInTime):
 		e.kind = ErrUnreachable
 		e.Reason = "the node could not be reached in time; check its address and whether it runs"
 	case state.Code() == codes.DeadlineExceeded:
 		e.Reason = "there was no answer in time"
 	case state.Code() == codes.Unimplemented:
-		e.Reason = "the node does not offer this: " + state.Message()
+		e.Reason = "the node does not offer this: " + message
 	}
 	e.Violations = violations(state)
 	return e
+}
+
+// printable makes the other side's text harmless on a terminal and in a log. A node passes on some of what another member's
+// node says, so not even the own node's text is to be trusted.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsGraphic(r) {
+			return r
+		}
+		return ' '
+	}, text)
 }
 
 // isRefusal tells the refusal of a certificate from a network that is down: gRPC reports both as Unavailable.
@@ -133,7 +146,7 @@ func violations(state *status.Status) []*ententev1.FieldViolation {
 			continue
 		}
 		for _, v := range bad.GetFieldViolations() {
-			found = append(found, &ententev1.FieldViolation{Field: v.GetField(), Reason: v.GetDescription()})
+			found = append(found, &ententev1.FieldViolation{Field: printable(v.GetField()), Reason: printable(v.GetDescription())})
 		}
 	}
 	return found

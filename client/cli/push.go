@@ -29,7 +29,7 @@ type pushFlags struct {
 func (f *pushFlags) add(c *cobra.Command) {
 	c.Flags().IntVar(&f.inFlight, "in-flight", 8, "messages under way at once")
 	c.Flags().IntVar(&f.batch, "batch", 200, "items a message, at most 1000")
-	c.Flags().StringVar(&f.rejects, "rejects", "", "write rejected rows with their reasons to this file, as JSON lines; it holds personal data")
+	c.Flags().StringVar(&f.rejects, "rejects", "", "write rejected rows with their reasons to this new file, as JSON lines; it holds personal data")
 }
 
 func (f *pushFlags) options() (client.PushOptions, error) {
@@ -209,8 +209,9 @@ func (r *report) keepRejects(path string) error {
 	if path == "" {
 		return nil
 	}
-	// Rows are personal data: for the caller's eyes only.
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	// Rows are personal data: for the caller's eyes only. And a new file: one that is there may be an input, or open to
+	// others.
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return UsageErrorf("open the file of --rejects: %w", err)
 	}

@@ -37,7 +37,7 @@ func Check(ctx context.Context, c *Config, deps Deps) []Problem {
 // checkDocuments looks for what a start would say of roster and projects.
 func checkDocuments(c *Config, m *Material, st *store.Store, deps Deps) []Problem {
 	dry := func(string, []byte) error { return nil } // what is accepted here is forgotten
-	d, err := newDirectory(st, dry, m.Federation, deps.Now, deps.Logger)
+	d, err := newDirectory(st, dry, m.Member, m.Federation, deps.Now, deps.Logger)
 	if err != nil {
 		return c.problem("data", err)
 	}

@@ -42,6 +42,7 @@ const (
 // directory holds the roster and the projects in force. What it is given counts once it is verified, continues what is
 // held, and is on disk.
 type directory struct {
+	self       member.ID
 	federation [32]byte
 	now        func() time.Time
 	logger     *slog.Logger
@@ -60,8 +61,8 @@ type inForce struct {
 
 // newDirectory reads what the node accepted before. It may hold nothing, or an expired roster: both need a newer one.
 // put keeps documents; nil: in the store.
-func newDirectory(st *store.Store, put func(string, []byte) error, federation [32]byte, now func() time.Time, logger *slog.Logger) (*directory, error) {
-	d := &directory{federation: federation, now: now, logger: logger, put: put}
+func newDirectory(st *store.Store, put func(string, []byte) error, self member.ID, federation [32]byte, now func() time.Time, logger *slog.Logger) (*directory, error) {
+	d := &directory{self: self, federation: federation, now: now, logger: logger, put: put}
 	if put == nil {
 		d.put = func(key string, value []byte) error { return keepDocument(st, key, value) }
 	}
@@ -195,6 +196,8 @@ func (d *directory) acceptProject(chain []*ententev1.SignedDocument, from member
 	switch {
 	case from != "" && project.Lead != from:
 		return false, nil // its lead will offer it
+	case from != "" && !project.Ever(d.self):
+		return false, nil // no business of this member's: it would only hold the id against another lead
 	case !continues(chain, held):
 		return false, fmt.Errorf("project %s refused: its chain does not continue the one that is held", project.ID)
 	case held == nil && len(f.chains) >= maxProjects:

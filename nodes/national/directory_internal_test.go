@@ -30,7 +30,7 @@ func TestOneLeadDoesNotTakeThePlacesOfAllOthersProjects(t *testing.T) {
 	must(err)
 	roster, err := fed.Roster()
 	must(err)
-	d, err := newDirectory(st, func(string, []byte) error { return nil }, fed.ID, time.Now, slog.New(slog.DiscardHandler))
+	d, err := newDirectory(st, func(string, []byte) error { return nil }, "XA", fed.ID, time.Now, slog.New(slog.DiscardHandler))
 	must(err)
 	_, err = d.acceptRoster(roster.Document())
 	must(err)
@@ -53,5 +53,15 @@ func TestOneLeadDoesNotTakeThePlacesOfAllOthersProjects(t *testing.T) {
 	taken, err = offer("harbour", "XC")
 	if !taken || err != nil {
 		t.Errorf("another lead's first project: taken %v, %v", taken, err)
+	}
+	squat, _, err := fed.Project(roster, "quay", "Quay", "COORD", "XC")
+	must(err)
+	taken, err = d.acceptProject(squat, "COORD")
+	if taken || err != nil {
+		t.Errorf("a project that this member never was in: taken %v, %v", taken, err)
+	}
+	taken, err = offer("quay", "XC")
+	if !taken || err != nil {
+		t.Errorf("its id is held against the member's own project: taken %v, %v", taken, err)
 	}
 }

@@ -133,7 +133,7 @@ func (n *Node) build() error {
 // new document is refused, the last good one counts.
 func (n *Node) openDirectory() error {
 	var err error
-	n.directory, err = newDirectory(n.store, nil, n.material.Federation, n.deps.Now, n.log)
+	n.directory, err = newDirectory(n.store, nil, n.material.Member, n.material.Federation, n.deps.Now, n.log)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,10 @@ import (
 // maxAhead is how far a roster may be dated in the future before it is refused (design: "Identity and trust").
 const maxAhead = 5 * time.Minute
 
+// maxLeap is how far the number of a roster may lie above the held one. It is far more than anybody assembles, and keeps
+// a stolen assembler from using up all numbers, after which there could be no newer roster ever.
+const maxLeap = 1 << 20
+
 var (
 	// ErrRosterExpired says that a roster is genuine but past its date: no node may serve on it.
 	ErrRosterExpired = errors.New("roster has expired")
@@ -181,6 +185,9 @@ func (r *Roster) succeed(held *Roster) error {
 	}
 	if r.number < held.number {
 		return fmt.Errorf("roster %d, held %d: %w", r.number, held.number, ErrRosterOlder)
+	}
+	if r.number-held.number > maxLeap {
+		return fmt.Errorf("roster %d, held %d: it leaves out more than %d numbers", r.number, held.number, maxLeap)
 	}
 	if r.number == held.number && r.bodyHash != held.bodyHash {
 		return fmt.Errorf("roster %d: %w: it has the same number and other content", r.number, ErrRosterFork)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/x509"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -579,4 +580,19 @@ func TestAMemberNeverSignsAnEntryThatOthersRefuse(t *testing.T) {
 	m.Authorities = []*x509.Certificate{issued(t, f.parties["XA"].authority, member.Identity{Member: "XA", Kind: member.KindNode}, noon())}
 	_, err := member.NewEntry(f.id, m, 1, f.parties["XA"].root, noon())
 	wantError(t, err, nil, "not that of an authority")
+}
+
+// A stolen assembler could sign the last number there is, and nobody could ever be admitted or suspended again.
+func TestARosterDoesNotUseUpTheNumbers(t *testing.T) {
+	f := newFederation(t, noon())
+	held := f.verified(f.roster())
+	for leap, taken := range map[uint64]bool{1: true, 1 << 20: true, 1<<20 + 1: false, math.MaxUint64 - held.Number(): false} {
+		_, err := member.VerifyRoster(f.roster(func(r *ententev1.Roster) { r.Number += leap }), f.id, held, noon())
+		if taken && err != nil {
+			t.Errorf("%d numbers on: %v", leap, err)
+		}
+		if !taken {
+			wantError(t, err, nil, "leaves out more than")
+		}
+	}
 }

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"slices"
 
-	"google.golang.org/protobuf/proto"
-
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
 )
@@ -124,15 +122,12 @@ func (g Grants) Narrow(caller member.Identity, c *ententev1.Consultation) (*ente
 	if err != nil {
 		return nil, err
 	}
-	narrowed := proto.CloneOf(c)
-	narrowed.Officer = officer
-	if len(projects) == 0 {
+	// Field by field: what this version does not know is not passed on to a node that may.
+	narrowed := &ententev1.Consultation{Purpose: c.GetPurpose(), CaseReference: c.GetCaseReference(), Officer: officer}
+	if c.GetScope() == nil && len(projects) == 0 {
 		return narrowed, nil
 	}
-	if narrowed.Scope == nil {
-		narrowed.Scope = &ententev1.Scope{}
-	}
-	narrowed.Scope.Projects = projects
+	narrowed.Scope = &ententev1.Scope{Projects: projects, Kinds: c.GetScope().GetKinds(), AllMembersOnly: c.GetScope().GetAllMembersOnly()}
 	return narrowed, nil
 }
 
