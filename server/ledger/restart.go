@@ -351,7 +351,14 @@ func (b *batch) recoverWithdrawal(s *streamState, v stream.Verified) error {
 		return nil
 	}
 	in := b.streamByID(b.l.cfg.Self, w.Target)
-	if in == nil || !in.own {
+	if in == nil || in.size() < w.TargetSequence {
+		// Its target is lost too, and comes back later: gone already.
+		t := target{owner: b.l.cfg.Self, stream: w.Target, sequence: w.TargetSequence}
+		err := b.tx.Put(tableAhead, t.key(), []byte{w.Reason})
+		if err != nil {
+			return fmt.Errorf("keep withdrawal: %w", err)
+		}
+		b.ahead[t] = ahead{reason: w.Reason}
 		return nil
 	}
 	value, err := b.tx.Get(entrySeries(in.no), w.TargetSequence)
