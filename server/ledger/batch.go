@@ -39,10 +39,9 @@ func (t target) key() []byte {
 // batch is one transaction being put together: the store's transaction, and copies of what it changes in memory. Nothing
 // outside sees a change before the transaction is on disk; if it fails, the batch is dropped and the state is as before.
 type batch struct {
-	l         *Ledger
-	tx        *store.Tx
-	now       time.Time
-	directory *Directory
+	l   *Ledger
+	tx  *store.Tx
+	now time.Time
 
 	records  map[RecordID]*record
 	added    []RecordID // new own records, in order
@@ -102,8 +101,7 @@ func (m *meaning) active(s *streamState) memberSet {
 }
 
 func (l *Ledger) newBatch(tx *store.Tx) *batch {
-	directory := l.cfg.Directory()
-	return &batch{l: l, tx: tx, now: l.cfg.Now(), directory: directory, memo: newMeaning(l.cfg.Self, directory),
+	return &batch{l: l, tx: tx, now: l.cfg.Now(), memo: newMeaning(l.cfg.Self, l.cfg.Directory()),
 		records: map[RecordID]*record{}, streams: map[uint32]*streamState{}, open: map[channelKey]uint32{},
 		held: map[Name][]heldPlace{}, names: map[Name][]RecordID{}, ahead: map[target]ahead{},
 		lost: map[stream.ID]LostTail{}, touched: map[uint32]bool{}, released: map[RecordID][]formBytes{}}
@@ -230,6 +228,11 @@ func (b *batch) readersOf(n Name) memberSet {
 // replan plans an own record again and, where its readers change, those that name it.
 func (b *batch) replan(id RecordID) error {
 	b.queue = append(b.queue, id)
+	return b.drainQueue()
+}
+
+// drainQueue plans what is queued, and what that queues.
+func (b *batch) drainQueue() error {
 	for len(b.queue) > 0 {
 		next := b.queue[0]
 		b.queue = b.queue[1:]

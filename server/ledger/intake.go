@@ -246,7 +246,8 @@ func (b *batch) takeRecord(authority string, p *prepared, verdict *ententev1.Ver
 	if isNew {
 		b.added = append(b.added, p.id)
 	}
-	b.apply(r, pos, &e)
+	applyRecord(r, pos, &e)
+	r.authority = b.l.state.internAuthority(e.authority)
 	err = b.setIntents(r, &e)
 	if err != nil {
 		return err
@@ -284,12 +285,7 @@ func (b *batch) saidAgain(id RecordID) error {
 	return b.replan(id)
 }
 
-// apply takes a record event into the state of a record; the rebuild at start uses it too.
-func (b *batch) apply(r *record, pos uint64, e *recordEvent) {
-	applyRecord(r, pos, e)
-	r.authority = b.l.state.internAuthority(e.authority)
-}
-
+// applyRecord takes a record event into the state of a record; the rebuild at start does the same.
 func applyRecord(r *record, pos uint64, e *recordEvent) {
 	if r.order == 0 {
 		r.order = pos
@@ -310,8 +306,7 @@ func applyRecord(r *record, pos uint64, e *recordEvent) {
 		err := proto.Unmarshal(e.restriction, restriction)
 		if err != nil {
 			// Sealed bytes that we wrote ourselves: if they cannot be read, nobody may read the record.
-			restriction.DenyMembers = nil
-			restriction.AllowMembers = []string{""}
+			restriction = &ententev1.Restriction{AllowMembers: []string{""}}
 		}
 		r.restriction = restriction
 	}

@@ -177,19 +177,6 @@ func (b *batch) noteErased(s *streamState, sequence uint64, receiptFor stream.ID
 	carrier.erased = append(carrier.erased, &entryRef{stream: s.id, sequence: sequence})
 }
 
-// drainQueue plans own records that name something which fell.
-func (b *batch) drainQueue() error {
-	for len(b.queue) > 0 {
-		next := b.queue[0]
-		b.queue = b.queue[1:]
-		err := b.planOne(next)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // ApplyEntries takes verified entries of an owner's stream: entries, position and indexes in one transaction. What is held
 // already is passed over, so applying again changes nothing. edge and checkpoint are the verifier's after the entries.
 func (l *Ledger) ApplyEntries(ctx context.Context, owner member.ID, id stream.ID, entries []stream.Verified, edge stream.Edge, checkpoint []byte) error {
