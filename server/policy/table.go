@@ -60,6 +60,8 @@ func table() []line {
 		{ententev1.IntakeService_List_FullMethodName, []callers{system}},
 		{ententev1.IntakeService_Release_FullMethodName, []callers{system}},
 		{ententev1.IntakeService_Withdraw_FullMethodName, []callers{system}},
+		{ententev1.IntakeService_PreviewReader_FullMethodName, []callers{system}},
+		{ententev1.IntakeService_GrantStream_FullMethodName, []callers{system}},
 
 		{ententev1.StreamService_Subscribe_FullMethodName, []callers{system, officer}},
 
@@ -78,6 +80,10 @@ func table() []line {
 		{ententev1.RosterService_ListProjectDocuments_FullMethodName, []callers{node}},
 
 		{ententev1.AdminService_GetStatus_FullMethodName, []callers{operator}},
+		{ententev1.AdminService_Backup_FullMethodName, []callers{operator}},
+		{ententev1.AdminService_Reseal_FullMethodName, []callers{operator}},
+		{ententev1.AdminService_ExportStreams_FullMethodName, []callers{operator}},
+		{ententev1.AdminService_ImportStreams_FullMethodName, []callers{operator}},
 
 		{"/grpc.health.v1.Health/Check", everybody()},
 		{"/grpc.health.v1.Health/Watch", everybody()},

@@ -7,6 +7,7 @@
 package ententev1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -79,9 +80,20 @@ type GetStatusResponse struct {
 	// Own streams and those held of others.
 	Streams []*StreamStatus `protobuf:"bytes,8,rep,name=streams,proto3" json:"streams,omitempty"`
 	// The other members' nodes.
-	Peers         []*PeerStatus `protobuf:"bytes,9,rep,name=peers,proto3" json:"peers,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Peers []*PeerStatus `protobuf:"bytes,9,rep,name=peers,proto3" json:"peers,omitempty"`
+	// The version of this contract that the node speaks.
+	Contract uint32 `protobuf:"varint,10,opt,name=contract,proto3" json:"contract,omitempty"`
+	// Whether the node is ending: it takes no new calls.
+	Draining bool `protobuf:"varint,11,opt,name=draining,proto3" json:"draining,omitempty"`
+	// The entry of an own stream, and its reader, for whose receipt the node has waited longest. Not set where all have
+	// signed for all.
+	OldestUnconfirmed *UnconfirmedEntry `protobuf:"bytes,12,opt,name=oldest_unconfirmed,json=oldestUnconfirmed,proto3" json:"oldest_unconfirmed,omitempty"`
+	// Readers to which streams open by themselves once the owner's delay is over.
+	PendingGrants []*PendingGrant `protobuf:"bytes,13,rep,name=pending_grants,json=pendingGrants,proto3" json:"pending_grants,omitempty"`
+	// Certificates that count no more by the lists that the node goes by.
+	RevokedCertificates uint64 `protobuf:"varint,14,opt,name=revoked_certificates,json=revokedCertificates,proto3" json:"revoked_certificates,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
@@ -177,6 +189,169 @@ func (x *GetStatusResponse) GetPeers() []*PeerStatus {
 	return nil
 }
 
+func (x *GetStatusResponse) GetContract() uint32 {
+	if x != nil {
+		return x.Contract
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+func (x *GetStatusResponse) GetOldestUnconfirmed() *UnconfirmedEntry {
+	if x != nil {
+		return x.OldestUnconfirmed
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetPendingGrants() []*PendingGrant {
+	if x != nil {
+		return x.PendingGrants
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetRevokedCertificates() uint64 {
+	if x != nil {
+		return x.RevokedCertificates
+	}
+	return 0
+}
+
+// UnconfirmedEntry is an entry that a reader has not signed for.
+type UnconfirmedEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The reader.
+	Member string `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	// The first entry that it has not signed for.
+	Entry *EntryRef `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
+	// Since when it stands in the stream, as far as the node knows: since its start at the latest.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnconfirmedEntry) Reset() {
+	*x = UnconfirmedEntry{}
+	mi := &file_entente_v1_admin_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnconfirmedEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnconfirmedEntry) ProtoMessage() {}
+
+func (x *UnconfirmedEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnconfirmedEntry.ProtoReflect.Descriptor instead.
+func (*UnconfirmedEntry) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *UnconfirmedEntry) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *UnconfirmedEntry) GetEntry() *EntryRef {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *UnconfirmedEntry) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+// PendingGrant is a stream that opens to a reader by itself.
+type PendingGrant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stream, 16 bytes.
+	StreamId []byte `protobuf:"bytes,1,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
+	// The reader.
+	Member string `protobuf:"bytes,2,opt,name=member,proto3" json:"member,omitempty"`
+	// When.
+	OpensAt       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=opens_at,json=opensAt,proto3" json:"opens_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PendingGrant) Reset() {
+	*x = PendingGrant{}
+	mi := &file_entente_v1_admin_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PendingGrant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PendingGrant) ProtoMessage() {}
+
+func (x *PendingGrant) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PendingGrant.ProtoReflect.Descriptor instead.
+func (*PendingGrant) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PendingGrant) GetStreamId() []byte {
+	if x != nil {
+		return x.StreamId
+	}
+	return nil
+}
+
+func (x *PendingGrant) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *PendingGrant) GetOpensAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OpensAt
+	}
+	return nil
+}
+
 // StreamStatus is one stream.
 type StreamStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -193,14 +368,22 @@ type StreamStatus struct {
 	// Whether it takes withdrawals only.
 	Closed bool `protobuf:"varint,6,opt,name=closed,proto3" json:"closed,omitempty"`
 	// For own streams: the readers by their receipts.
-	Readers       []*ReaderStatus `protobuf:"bytes,7,rep,name=readers,proto3" json:"readers,omitempty"`
+	Readers []*ReaderStatus `protobuf:"bytes,7,rep,name=readers,proto3" json:"readers,omitempty"`
+	// For received streams: the newest signed size that the node has seen; what is between it and size has not come yet.
+	SeenSize uint64 `protobuf:"varint,8,opt,name=seen_size,json=seenSize,proto3" json:"seen_size,omitempty"`
+	// When the owner signed the newest head that the node holds.
+	SignedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=signed_at,json=signedAt,proto3" json:"signed_at,omitempty"`
+	// Whether nothing of a received stream is shown: two histories, or not heard of since an unclean stop.
+	Hidden bool `protobuf:"varint,10,opt,name=hidden,proto3" json:"hidden,omitempty"`
+	// Whether the owner has shown two histories of it.
+	Frozen        bool `protobuf:"varint,11,opt,name=frozen,proto3" json:"frozen,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamStatus) Reset() {
 	*x = StreamStatus{}
-	mi := &file_entente_v1_admin_proto_msgTypes[2]
+	mi := &file_entente_v1_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -212,7 +395,7 @@ func (x *StreamStatus) String() string {
 func (*StreamStatus) ProtoMessage() {}
 
 func (x *StreamStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[2]
+	mi := &file_entente_v1_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -225,7 +408,7 @@ func (x *StreamStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamStatus.ProtoReflect.Descriptor instead.
 func (*StreamStatus) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{2}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *StreamStatus) GetStreamId() []byte {
@@ -277,6 +460,34 @@ func (x *StreamStatus) GetReaders() []*ReaderStatus {
 	return nil
 }
 
+func (x *StreamStatus) GetSeenSize() uint64 {
+	if x != nil {
+		return x.SeenSize
+	}
+	return 0
+}
+
+func (x *StreamStatus) GetSignedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SignedAt
+	}
+	return nil
+}
+
+func (x *StreamStatus) GetHidden() bool {
+	if x != nil {
+		return x.Hidden
+	}
+	return false
+}
+
+func (x *StreamStatus) GetFrozen() bool {
+	if x != nil {
+		return x.Frozen
+	}
+	return false
+}
+
 // ReaderStatus is one reader of an own stream.
 type ReaderStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -287,14 +498,18 @@ type ReaderStatus struct {
 	// What that means: DELIVERED where entries are confirmed but withdrawals are open, APPLIED where all is.
 	State DeliveryState `protobuf:"varint,3,opt,name=state,proto3,enum=entente.v1.DeliveryState" json:"state,omitempty"`
 	// When it signed last.
-	ConfirmedAt   *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=confirmed_at,json=confirmedAt,proto3" json:"confirmed_at,omitempty"`
+	ConfirmedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=confirmed_at,json=confirmedAt,proto3" json:"confirmed_at,omitempty"`
+	// How many entries it has not signed for.
+	Lag uint64 `protobuf:"varint,5,opt,name=lag,proto3" json:"lag,omitempty"`
+	// Whether it came in by a grant.
+	Granted       bool `protobuf:"varint,6,opt,name=granted,proto3" json:"granted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReaderStatus) Reset() {
 	*x = ReaderStatus{}
-	mi := &file_entente_v1_admin_proto_msgTypes[3]
+	mi := &file_entente_v1_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -306,7 +521,7 @@ func (x *ReaderStatus) String() string {
 func (*ReaderStatus) ProtoMessage() {}
 
 func (x *ReaderStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[3]
+	mi := &file_entente_v1_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -319,7 +534,7 @@ func (x *ReaderStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReaderStatus.ProtoReflect.Descriptor instead.
 func (*ReaderStatus) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{3}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ReaderStatus) GetMember() string {
@@ -350,6 +565,20 @@ func (x *ReaderStatus) GetConfirmedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ReaderStatus) GetLag() uint64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *ReaderStatus) GetGranted() bool {
+	if x != nil {
+		return x.Granted
+	}
+	return false
+}
+
 // PeerStatus is one peer as a source of streams.
 type PeerStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -360,14 +589,24 @@ type PeerStatus struct {
 	// When it last showed a fresh signed digest.
 	FreshAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=fresh_at,json=freshAt,proto3" json:"fresh_at,omitempty"`
 	// The last error, without personal data; empty while all is well.
-	LastError     string `protobuf:"bytes,4,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	LastError string `protobuf:"bytes,4,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	// How many entries of its streams, by the heads that the node has seen, have not come yet.
+	Lag uint64 `protobuf:"varint,5,opt,name=lag,proto3" json:"lag,omitempty"`
+	// While it does not answer: the member that relayed its shared streams last; empty: none.
+	Relay string `protobuf:"bytes,6,opt,name=relay,proto3" json:"relay,omitempty"`
+	// When a relay last brought all that it had.
+	RelayedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=relayed_at,json=relayedAt,proto3" json:"relayed_at,omitempty"`
+	// The last error of a relay, naming it; empty while all is well.
+	RelayError string `protobuf:"bytes,8,opt,name=relay_error,json=relayError,proto3" json:"relay_error,omitempty"`
+	// The version of this contract that it speaks, where that is known.
+	Contract      uint32 `protobuf:"varint,9,opt,name=contract,proto3" json:"contract,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PeerStatus) Reset() {
 	*x = PeerStatus{}
-	mi := &file_entente_v1_admin_proto_msgTypes[4]
+	mi := &file_entente_v1_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -379,7 +618,7 @@ func (x *PeerStatus) String() string {
 func (*PeerStatus) ProtoMessage() {}
 
 func (x *PeerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[4]
+	mi := &file_entente_v1_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -392,7 +631,7 @@ func (x *PeerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerStatus.ProtoReflect.Descriptor instead.
 func (*PeerStatus) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{4}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PeerStatus) GetMember() string {
@@ -423,13 +662,941 @@ func (x *PeerStatus) GetLastError() string {
 	return ""
 }
 
+func (x *PeerStatus) GetLag() uint64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *PeerStatus) GetRelay() string {
+	if x != nil {
+		return x.Relay
+	}
+	return ""
+}
+
+func (x *PeerStatus) GetRelayedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RelayedAt
+	}
+	return nil
+}
+
+func (x *PeerStatus) GetRelayError() string {
+	if x != nil {
+		return x.RelayError
+	}
+	return ""
+}
+
+func (x *PeerStatus) GetContract() uint32 {
+	if x != nil {
+		return x.Contract
+	}
+	return 0
+}
+
+// BackupRequest asks for a backup.
+type BackupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The file's name within the folder, without a path; empty: the member and the time.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupRequest) Reset() {
+	*x = BackupRequest{}
+	mi := &file_entente_v1_admin_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupRequest) ProtoMessage() {}
+
+func (x *BackupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
+func (*BackupRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *BackupRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// BackupResponse is progress, and at the end the result.
+type BackupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes written so far, and how many there will be.
+	WrittenBytes uint64 `protobuf:"varint,1,opt,name=written_bytes,json=writtenBytes,proto3" json:"written_bytes,omitempty"`
+	// The size of the copy.
+	TotalBytes uint64 `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	// Set once, at the end: the backup is on disk and has been checked.
+	Result        *BackupResult `protobuf:"bytes,3,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupResponse) Reset() {
+	*x = BackupResponse{}
+	mi := &file_entente_v1_admin_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupResponse) ProtoMessage() {}
+
+func (x *BackupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
+func (*BackupResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *BackupResponse) GetWrittenBytes() uint64 {
+	if x != nil {
+		return x.WrittenBytes
+	}
+	return 0
+}
+
+func (x *BackupResponse) GetTotalBytes() uint64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *BackupResponse) GetResult() *BackupResult {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+// BackupResult is a backup that is done.
+type BackupResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The path at the node.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// SHA-256 of the file.
+	Sha256 []byte `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// When the copy was taken.
+	TakenAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=taken_at,json=takenAt,proto3" json:"taken_at,omitempty"`
+	// How many values were checked.
+	Values        uint64 `protobuf:"varint,4,opt,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupResult) Reset() {
+	*x = BackupResult{}
+	mi := &file_entente_v1_admin_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupResult) ProtoMessage() {}
+
+func (x *BackupResult) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupResult.ProtoReflect.Descriptor instead.
+func (*BackupResult) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *BackupResult) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *BackupResult) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+func (x *BackupResult) GetTakenAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TakenAt
+	}
+	return nil
+}
+
+func (x *BackupResult) GetValues() uint64 {
+	if x != nil {
+		return x.Values
+	}
+	return 0
+}
+
+// ResealRequest has no fields: the keys are those of the node's configuration, read again.
+type ResealRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResealRequest) Reset() {
+	*x = ResealRequest{}
+	mi := &file_entente_v1_admin_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResealRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResealRequest) ProtoMessage() {}
+
+func (x *ResealRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResealRequest.ProtoReflect.Descriptor instead.
+func (*ResealRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{10}
+}
+
+// ResealResponse is progress; the last one has done equal to total.
+type ResealResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Values looked at so far.
+	Done uint64 `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	// How many there are.
+	Total uint64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	// Of those, how many were sealed anew.
+	Resealed      uint64 `protobuf:"varint,3,opt,name=resealed,proto3" json:"resealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResealResponse) Reset() {
+	*x = ResealResponse{}
+	mi := &file_entente_v1_admin_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResealResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResealResponse) ProtoMessage() {}
+
+func (x *ResealResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResealResponse.ProtoReflect.Descriptor instead.
+func (*ResealResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ResealResponse) GetDone() uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *ResealResponse) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *ResealResponse) GetResealed() uint64 {
+	if x != nil {
+		return x.Resealed
+	}
+	return 0
+}
+
+// ExportStreamsRequest asks for an export.
+type ExportStreamsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The member that is to read it.
+	Reader string `protobuf:"bytes,1,opt,name=reader,proto3" json:"reader,omitempty"`
+	// Only streams of these owners; empty: all that the reader may read, the own member's and those that it relays.
+	Owners []string `protobuf:"bytes,2,rep,name=owners,proto3" json:"owners,omitempty"`
+	// Only what the reader has not signed for: shorter, and of no use to a reader that has lost its data file.
+	UnconfirmedOnly bool `protobuf:"varint,3,opt,name=unconfirmed_only,json=unconfirmedOnly,proto3" json:"unconfirmed_only,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *ExportStreamsRequest) Reset() {
+	*x = ExportStreamsRequest{}
+	mi := &file_entente_v1_admin_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportStreamsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportStreamsRequest) ProtoMessage() {}
+
+func (x *ExportStreamsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportStreamsRequest.ProtoReflect.Descriptor instead.
+func (*ExportStreamsRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ExportStreamsRequest) GetReader() string {
+	if x != nil {
+		return x.Reader
+	}
+	return ""
+}
+
+func (x *ExportStreamsRequest) GetOwners() []string {
+	if x != nil {
+		return x.Owners
+	}
+	return nil
+}
+
+func (x *ExportStreamsRequest) GetUnconfirmedOnly() bool {
+	if x != nil {
+		return x.UnconfirmedOnly
+	}
+	return false
+}
+
+// ExportStreamsResponse is one part of an export: what a file carries is these messages in order.
+type ExportStreamsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one.
+	//
+	// Types that are valid to be assigned to Content:
+	//
+	//	*ExportStreamsResponse_Header
+	//	*ExportStreamsResponse_Owner
+	//	*ExportStreamsResponse_Pull
+	//	*ExportStreamsResponse_Receipt
+	//	*ExportStreamsResponse_End
+	Content       isExportStreamsResponse_Content `protobuf_oneof:"content"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportStreamsResponse) Reset() {
+	*x = ExportStreamsResponse{}
+	mi := &file_entente_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportStreamsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportStreamsResponse) ProtoMessage() {}
+
+func (x *ExportStreamsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportStreamsResponse.ProtoReflect.Descriptor instead.
+func (*ExportStreamsResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ExportStreamsResponse) GetContent() isExportStreamsResponse_Content {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *ExportStreamsResponse) GetHeader() *ExportHeader {
+	if x != nil {
+		if x, ok := x.Content.(*ExportStreamsResponse_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *ExportStreamsResponse) GetOwner() string {
+	if x != nil {
+		if x, ok := x.Content.(*ExportStreamsResponse_Owner); ok {
+			return x.Owner
+		}
+	}
+	return ""
+}
+
+func (x *ExportStreamsResponse) GetPull() *PullResponse {
+	if x != nil {
+		if x, ok := x.Content.(*ExportStreamsResponse_Pull); ok {
+			return x.Pull
+		}
+	}
+	return nil
+}
+
+func (x *ExportStreamsResponse) GetReceipt() *SignedDocument {
+	if x != nil {
+		if x, ok := x.Content.(*ExportStreamsResponse_Receipt); ok {
+			return x.Receipt
+		}
+	}
+	return nil
+}
+
+func (x *ExportStreamsResponse) GetEnd() *ExportEnd {
+	if x != nil {
+		if x, ok := x.Content.(*ExportStreamsResponse_End); ok {
+			return x.End
+		}
+	}
+	return nil
+}
+
+type isExportStreamsResponse_Content interface {
+	isExportStreamsResponse_Content()
+}
+
+type ExportStreamsResponse_Header struct {
+	// First of all.
+	Header *ExportHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type ExportStreamsResponse_Owner struct {
+	// From here on it is about the streams of this owner.
+	Owner string `protobuf:"bytes,2,opt,name=owner,proto3,oneof"`
+}
+
+type ExportStreamsResponse_Pull struct {
+	// As a pull brings it.
+	Pull *PullResponse `protobuf:"bytes,3,opt,name=pull,proto3,oneof"`
+}
+
+type ExportStreamsResponse_Receipt struct {
+	// A receipt of the exporting member for the reader's streams.
+	Receipt *SignedDocument `protobuf:"bytes,4,opt,name=receipt,proto3,oneof"`
+}
+
+type ExportStreamsResponse_End struct {
+	// Last of all.
+	End *ExportEnd `protobuf:"bytes,5,opt,name=end,proto3,oneof"`
+}
+
+func (*ExportStreamsResponse_Header) isExportStreamsResponse_Content() {}
+
+func (*ExportStreamsResponse_Owner) isExportStreamsResponse_Content() {}
+
+func (*ExportStreamsResponse_Pull) isExportStreamsResponse_Content() {}
+
+func (*ExportStreamsResponse_Receipt) isExportStreamsResponse_Content() {}
+
+func (*ExportStreamsResponse_End) isExportStreamsResponse_Content() {}
+
+// ExportHeader says what an export is.
+type ExportHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 of the body of the genesis document.
+	FederationId []byte `protobuf:"bytes,1,opt,name=federation_id,json=federationId,proto3" json:"federation_id,omitempty"`
+	// The member whose node made it.
+	Exporter string `protobuf:"bytes,2,opt,name=exporter,proto3" json:"exporter,omitempty"`
+	// The member for which it is.
+	Reader string `protobuf:"bytes,3,opt,name=reader,proto3" json:"reader,omitempty"`
+	// The exporter's clock.
+	ExportedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=exported_at,json=exportedAt,proto3" json:"exported_at,omitempty"`
+	// The version of this contract.
+	Contract      uint32 `protobuf:"varint,5,opt,name=contract,proto3" json:"contract,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportHeader) Reset() {
+	*x = ExportHeader{}
+	mi := &file_entente_v1_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportHeader) ProtoMessage() {}
+
+func (x *ExportHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportHeader.ProtoReflect.Descriptor instead.
+func (*ExportHeader) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ExportHeader) GetFederationId() []byte {
+	if x != nil {
+		return x.FederationId
+	}
+	return nil
+}
+
+func (x *ExportHeader) GetExporter() string {
+	if x != nil {
+		return x.Exporter
+	}
+	return ""
+}
+
+func (x *ExportHeader) GetReader() string {
+	if x != nil {
+		return x.Reader
+	}
+	return ""
+}
+
+func (x *ExportHeader) GetExportedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExportedAt
+	}
+	return nil
+}
+
+func (x *ExportHeader) GetContract() uint32 {
+	if x != nil {
+		return x.Contract
+	}
+	return 0
+}
+
+// ExportEnd says that nothing is missing.
+type ExportEnd struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many messages came before this one.
+	Messages uint64 `protobuf:"varint,1,opt,name=messages,proto3" json:"messages,omitempty"`
+	// SHA-256 over all of them as encoded, each with its length (8 bytes, big endian) before it.
+	Sha256        []byte `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportEnd) Reset() {
+	*x = ExportEnd{}
+	mi := &file_entente_v1_admin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportEnd) ProtoMessage() {}
+
+func (x *ExportEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportEnd.ProtoReflect.Descriptor instead.
+func (*ExportEnd) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ExportEnd) GetMessages() uint64 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
+}
+
+func (x *ExportEnd) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+// ImportStreamsRequest is one part of an import: first what to do, then the messages of the file.
+type ImportStreamsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one.
+	//
+	// Types that are valid to be assigned to Content:
+	//
+	//	*ImportStreamsRequest_Options
+	//	*ImportStreamsRequest_Message
+	Content       isImportStreamsRequest_Content `protobuf_oneof:"content"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportStreamsRequest) Reset() {
+	*x = ImportStreamsRequest{}
+	mi := &file_entente_v1_admin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportStreamsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportStreamsRequest) ProtoMessage() {}
+
+func (x *ImportStreamsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportStreamsRequest.ProtoReflect.Descriptor instead.
+func (*ImportStreamsRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ImportStreamsRequest) GetContent() isImportStreamsRequest_Content {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *ImportStreamsRequest) GetOptions() *ImportOptions {
+	if x != nil {
+		if x, ok := x.Content.(*ImportStreamsRequest_Options); ok {
+			return x.Options
+		}
+	}
+	return nil
+}
+
+func (x *ImportStreamsRequest) GetMessage() []byte {
+	if x != nil {
+		if x, ok := x.Content.(*ImportStreamsRequest_Message); ok {
+			return x.Message
+		}
+	}
+	return nil
+}
+
+type isImportStreamsRequest_Content interface {
+	isImportStreamsRequest_Content()
+}
+
+type ImportStreamsRequest_Options struct {
+	// First of all: whether only to check.
+	Options *ImportOptions `protobuf:"bytes,1,opt,name=options,proto3,oneof"`
+}
+
+type ImportStreamsRequest_Message struct {
+	// An encoded ExportStreamsResponse, as it stands in the file.
+	Message []byte `protobuf:"bytes,2,opt,name=message,proto3,oneof"`
+}
+
+func (*ImportStreamsRequest_Options) isImportStreamsRequest_Content() {}
+
+func (*ImportStreamsRequest_Message) isImportStreamsRequest_Content() {}
+
+// ImportOptions says how to import.
+type ImportOptions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Verify everything and keep nothing. Who imports a file asks for this first, so that a damaged one leaves nothing.
+	CheckOnly     bool `protobuf:"varint,1,opt,name=check_only,json=checkOnly,proto3" json:"check_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportOptions) Reset() {
+	*x = ImportOptions{}
+	mi := &file_entente_v1_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportOptions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportOptions) ProtoMessage() {}
+
+func (x *ImportOptions) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportOptions.ProtoReflect.Descriptor instead.
+func (*ImportOptions) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ImportOptions) GetCheckOnly() bool {
+	if x != nil {
+		return x.CheckOnly
+	}
+	return false
+}
+
+// ImportStreamsResponse says what an import brought, or would bring.
+type ImportStreamsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By owner, in the order of the file.
+	Owners []*ImportedStreams `protobuf:"bytes,1,rep,name=owners,proto3" json:"owners,omitempty"`
+	// Receipts taken.
+	Receipts      uint64 `protobuf:"varint,2,opt,name=receipts,proto3" json:"receipts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportStreamsResponse) Reset() {
+	*x = ImportStreamsResponse{}
+	mi := &file_entente_v1_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportStreamsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportStreamsResponse) ProtoMessage() {}
+
+func (x *ImportStreamsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportStreamsResponse.ProtoReflect.Descriptor instead.
+func (*ImportStreamsResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ImportStreamsResponse) GetOwners() []*ImportedStreams {
+	if x != nil {
+		return x.Owners
+	}
+	return nil
+}
+
+func (x *ImportStreamsResponse) GetReceipts() uint64 {
+	if x != nil {
+		return x.Receipts
+	}
+	return 0
+}
+
+// ImportedStreams is what came of one owner.
+type ImportedStreams struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The owner.
+	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Streams in the file.
+	Streams uint64 `protobuf:"varint,2,opt,name=streams,proto3" json:"streams,omitempty"`
+	// Entries that were new.
+	Entries uint64 `protobuf:"varint,3,opt,name=entries,proto3" json:"entries,omitempty"`
+	// Withdrawals that were new.
+	Withdrawals uint64 `protobuf:"varint,4,opt,name=withdrawals,proto3" json:"withdrawals,omitempty"`
+	// Why one of its streams was passed over, where one was.
+	Note          string `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportedStreams) Reset() {
+	*x = ImportedStreams{}
+	mi := &file_entente_v1_admin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportedStreams) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportedStreams) ProtoMessage() {}
+
+func (x *ImportedStreams) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportedStreams.ProtoReflect.Descriptor instead.
+func (*ImportedStreams) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ImportedStreams) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *ImportedStreams) GetStreams() uint64 {
+	if x != nil {
+		return x.Streams
+	}
+	return 0
+}
+
+func (x *ImportedStreams) GetEntries() uint64 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
+func (x *ImportedStreams) GetWithdrawals() uint64 {
+	if x != nil {
+		return x.Withdrawals
+	}
+	return 0
+}
+
+func (x *ImportedStreams) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
 var File_entente_v1_admin_proto protoreflect.FileDescriptor
 
 const file_entente_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"\x16entente/v1/admin.proto\x12\n" +
-	"entente.v1\x1a\x17entente/v1/intake.proto\x1a\x17entente/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
-	"\x10GetStatusRequest\"\xfa\x02\n" +
+	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19entente/v1/exchange.proto\x1a\x17entente/v1/intake.proto\x1a\x17entente/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
+	"\x10GetStatusRequest\"\xf3\x04\n" +
 	"\x11GetStatusResponse\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12#\n" +
@@ -440,7 +1607,21 @@ const file_entente_v1_admin_proto_rawDesc = "" +
 	"storeBytes\x12)\n" +
 	"\x10releases_waiting\x18\a \x01(\x04R\x0freleasesWaiting\x122\n" +
 	"\astreams\x18\b \x03(\v2\x18.entente.v1.StreamStatusR\astreams\x12,\n" +
-	"\x05peers\x18\t \x03(\v2\x16.entente.v1.PeerStatusR\x05peers\"\xec\x01\n" +
+	"\x05peers\x18\t \x03(\v2\x16.entente.v1.PeerStatusR\x05peers\x12\x1a\n" +
+	"\bcontract\x18\n" +
+	" \x01(\rR\bcontract\x12\x1a\n" +
+	"\bdraining\x18\v \x01(\bR\bdraining\x12K\n" +
+	"\x12oldest_unconfirmed\x18\f \x01(\v2\x1c.entente.v1.UnconfirmedEntryR\x11oldestUnconfirmed\x12?\n" +
+	"\x0epending_grants\x18\r \x03(\v2\x18.entente.v1.PendingGrantR\rpendingGrants\x121\n" +
+	"\x14revoked_certificates\x18\x0e \x01(\x04R\x13revokedCertificates\"\x88\x01\n" +
+	"\x10UnconfirmedEntry\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\tR\x06member\x12*\n" +
+	"\x05entry\x18\x02 \x01(\v2\x14.entente.v1.EntryRefR\x05entry\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"z\n" +
+	"\fPendingGrant\x12\x1b\n" +
+	"\tstream_id\x18\x01 \x01(\fR\bstreamId\x12\x16\n" +
+	"\x06member\x18\x02 \x01(\tR\x06member\x125\n" +
+	"\bopens_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aopensAt\"\xf2\x02\n" +
 	"\fStreamStatus\x12\x1b\n" +
 	"\tstream_id\x18\x01 \x01(\fR\bstreamId\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12*\n" +
@@ -449,21 +1630,93 @@ const file_entente_v1_admin_proto_rawDesc = "" +
 	"project_id\x18\x04 \x01(\tR\tprojectId\x12\x12\n" +
 	"\x04size\x18\x05 \x01(\x04R\x04size\x12\x16\n" +
 	"\x06closed\x18\x06 \x01(\bR\x06closed\x122\n" +
-	"\areaders\x18\a \x03(\v2\x18.entente.v1.ReaderStatusR\areaders\"\xbd\x01\n" +
+	"\areaders\x18\a \x03(\v2\x18.entente.v1.ReaderStatusR\areaders\x12\x1b\n" +
+	"\tseen_size\x18\b \x01(\x04R\bseenSize\x127\n" +
+	"\tsigned_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\bsignedAt\x12\x16\n" +
+	"\x06hidden\x18\n" +
+	" \x01(\bR\x06hidden\x12\x16\n" +
+	"\x06frozen\x18\v \x01(\bR\x06frozen\"\xe9\x01\n" +
 	"\fReaderStatus\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12%\n" +
 	"\x0econfirmed_size\x18\x02 \x01(\x04R\rconfirmedSize\x12/\n" +
 	"\x05state\x18\x03 \x01(\x0e2\x19.entente.v1.DeliveryStateR\x05state\x12=\n" +
-	"\fconfirmed_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vconfirmedAt\"\x98\x01\n" +
+	"\fconfirmed_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vconfirmedAt\x12\x10\n" +
+	"\x03lag\x18\x05 \x01(\x04R\x03lag\x12\x18\n" +
+	"\agranted\x18\x06 \x01(\bR\agranted\"\xb8\x02\n" +
 	"\n" +
 	"PeerStatus\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12\x1c\n" +
 	"\tconnected\x18\x02 \x01(\bR\tconnected\x125\n" +
 	"\bfresh_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\afreshAt\x12\x1d\n" +
 	"\n" +
-	"last_error\x18\x04 \x01(\tR\tlastError2X\n" +
+	"last_error\x18\x04 \x01(\tR\tlastError\x12\x10\n" +
+	"\x03lag\x18\x05 \x01(\x04R\x03lag\x12\x14\n" +
+	"\x05relay\x18\x06 \x01(\tR\x05relay\x129\n" +
+	"\n" +
+	"relayed_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\trelayedAt\x12\x1f\n" +
+	"\vrelay_error\x18\b \x01(\tR\n" +
+	"relayError\x12\x1a\n" +
+	"\bcontract\x18\t \x01(\rR\bcontract\",\n" +
+	"\rBackupRequest\x12\x1b\n" +
+	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x04name\"\x88\x01\n" +
+	"\x0eBackupResponse\x12#\n" +
+	"\rwritten_bytes\x18\x01 \x01(\x04R\fwrittenBytes\x12\x1f\n" +
+	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
+	"totalBytes\x120\n" +
+	"\x06result\x18\x03 \x01(\v2\x18.entente.v1.BackupResultR\x06result\"\x89\x01\n" +
+	"\fBackupResult\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
+	"\x06sha256\x18\x02 \x01(\fR\x06sha256\x125\n" +
+	"\btaken_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\atakenAt\x12\x16\n" +
+	"\x06values\x18\x04 \x01(\x04R\x06values\"\x0f\n" +
+	"\rResealRequest\"V\n" +
+	"\x0eResealResponse\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\x04R\x04done\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x04R\x05total\x12\x1a\n" +
+	"\bresealed\x18\x03 \x01(\x04R\bresealed\"\x87\x01\n" +
+	"\x14ExportStreamsRequest\x12!\n" +
+	"\x06reader\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06reader\x12!\n" +
+	"\x06owners\x18\x02 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x06owners\x12)\n" +
+	"\x10unconfirmed_only\x18\x03 \x01(\bR\x0funconfirmedOnly\"\x81\x02\n" +
+	"\x15ExportStreamsResponse\x122\n" +
+	"\x06header\x18\x01 \x01(\v2\x18.entente.v1.ExportHeaderH\x00R\x06header\x12\x16\n" +
+	"\x05owner\x18\x02 \x01(\tH\x00R\x05owner\x12.\n" +
+	"\x04pull\x18\x03 \x01(\v2\x18.entente.v1.PullResponseH\x00R\x04pull\x126\n" +
+	"\areceipt\x18\x04 \x01(\v2\x1a.entente.v1.SignedDocumentH\x00R\areceipt\x12)\n" +
+	"\x03end\x18\x05 \x01(\v2\x15.entente.v1.ExportEndH\x00R\x03endB\t\n" +
+	"\acontent\"\xc0\x01\n" +
+	"\fExportHeader\x12#\n" +
+	"\rfederation_id\x18\x01 \x01(\fR\ffederationId\x12\x1a\n" +
+	"\bexporter\x18\x02 \x01(\tR\bexporter\x12\x16\n" +
+	"\x06reader\x18\x03 \x01(\tR\x06reader\x12;\n" +
+	"\vexported_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"exportedAt\x12\x1a\n" +
+	"\bcontract\x18\x05 \x01(\rR\bcontract\"?\n" +
+	"\tExportEnd\x12\x1a\n" +
+	"\bmessages\x18\x01 \x01(\x04R\bmessages\x12\x16\n" +
+	"\x06sha256\x18\x02 \x01(\fR\x06sha256\"t\n" +
+	"\x14ImportStreamsRequest\x125\n" +
+	"\aoptions\x18\x01 \x01(\v2\x19.entente.v1.ImportOptionsH\x00R\aoptions\x12\x1a\n" +
+	"\amessage\x18\x02 \x01(\fH\x00R\amessageB\t\n" +
+	"\acontent\".\n" +
+	"\rImportOptions\x12\x1d\n" +
+	"\n" +
+	"check_only\x18\x01 \x01(\bR\tcheckOnly\"h\n" +
+	"\x15ImportStreamsResponse\x123\n" +
+	"\x06owners\x18\x01 \x03(\v2\x1b.entente.v1.ImportedStreamsR\x06owners\x12\x1a\n" +
+	"\breceipts\x18\x02 \x01(\x04R\breceipts\"\x91\x01\n" +
+	"\x0fImportedStreams\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x18\n" +
+	"\astreams\x18\x02 \x01(\x04R\astreams\x12\x18\n" +
+	"\aentries\x18\x03 \x01(\x04R\aentries\x12 \n" +
+	"\vwithdrawals\x18\x04 \x01(\x04R\vwithdrawals\x12\x12\n" +
+	"\x04note\x18\x05 \x01(\tR\x04note2\x8e\x03\n" +
 	"\fAdminService\x12H\n" +
-	"\tGetStatus\x12\x1c.entente.v1.GetStatusRequest\x1a\x1d.entente.v1.GetStatusResponseB4Z2entente.example/entente/proto/entente/v1;ententev1b\x06proto3"
+	"\tGetStatus\x12\x1c.entente.v1.GetStatusRequest\x1a\x1d.entente.v1.GetStatusResponse\x12A\n" +
+	"\x06Backup\x12\x19.entente.v1.BackupRequest\x1a\x1a.entente.v1.BackupResponse0\x01\x12A\n" +
+	"\x06Reseal\x12\x19.entente.v1.ResealRequest\x1a\x1a.entente.v1.ResealResponse0\x01\x12V\n" +
+	"\rExportStreams\x12 .entente.v1.ExportStreamsRequest\x1a!.entente.v1.ExportStreamsResponse0\x01\x12V\n" +
+	"\rImportStreams\x12 .entente.v1.ImportStreamsRequest\x1a!.entente.v1.ImportStreamsResponse(\x01B4Z2entente.example/entente/proto/entente/v1;ententev1b\x06proto3"
 
 var (
 	file_entente_v1_admin_proto_rawDescOnce sync.Once
@@ -477,33 +1730,75 @@ func file_entente_v1_admin_proto_rawDescGZIP() []byte {
 	return file_entente_v1_admin_proto_rawDescData
 }
 
-var file_entente_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_entente_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_entente_v1_admin_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),      // 0: entente.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),     // 1: entente.v1.GetStatusResponse
-	(*StreamStatus)(nil),          // 2: entente.v1.StreamStatus
-	(*ReaderStatus)(nil),          // 3: entente.v1.ReaderStatus
-	(*PeerStatus)(nil),            // 4: entente.v1.PeerStatus
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
-	(StreamKind)(0),               // 6: entente.v1.StreamKind
-	(DeliveryState)(0),            // 7: entente.v1.DeliveryState
+	(*UnconfirmedEntry)(nil),      // 2: entente.v1.UnconfirmedEntry
+	(*PendingGrant)(nil),          // 3: entente.v1.PendingGrant
+	(*StreamStatus)(nil),          // 4: entente.v1.StreamStatus
+	(*ReaderStatus)(nil),          // 5: entente.v1.ReaderStatus
+	(*PeerStatus)(nil),            // 6: entente.v1.PeerStatus
+	(*BackupRequest)(nil),         // 7: entente.v1.BackupRequest
+	(*BackupResponse)(nil),        // 8: entente.v1.BackupResponse
+	(*BackupResult)(nil),          // 9: entente.v1.BackupResult
+	(*ResealRequest)(nil),         // 10: entente.v1.ResealRequest
+	(*ResealResponse)(nil),        // 11: entente.v1.ResealResponse
+	(*ExportStreamsRequest)(nil),  // 12: entente.v1.ExportStreamsRequest
+	(*ExportStreamsResponse)(nil), // 13: entente.v1.ExportStreamsResponse
+	(*ExportHeader)(nil),          // 14: entente.v1.ExportHeader
+	(*ExportEnd)(nil),             // 15: entente.v1.ExportEnd
+	(*ImportStreamsRequest)(nil),  // 16: entente.v1.ImportStreamsRequest
+	(*ImportOptions)(nil),         // 17: entente.v1.ImportOptions
+	(*ImportStreamsResponse)(nil), // 18: entente.v1.ImportStreamsResponse
+	(*ImportedStreams)(nil),       // 19: entente.v1.ImportedStreams
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*EntryRef)(nil),              // 21: entente.v1.EntryRef
+	(StreamKind)(0),               // 22: entente.v1.StreamKind
+	(DeliveryState)(0),            // 23: entente.v1.DeliveryState
+	(*PullResponse)(nil),          // 24: entente.v1.PullResponse
+	(*SignedDocument)(nil),        // 25: entente.v1.SignedDocument
 }
 var file_entente_v1_admin_proto_depIdxs = []int32{
-	5, // 0: entente.v1.GetStatusResponse.roster_expires_at:type_name -> google.protobuf.Timestamp
-	2, // 1: entente.v1.GetStatusResponse.streams:type_name -> entente.v1.StreamStatus
-	4, // 2: entente.v1.GetStatusResponse.peers:type_name -> entente.v1.PeerStatus
-	6, // 3: entente.v1.StreamStatus.kind:type_name -> entente.v1.StreamKind
-	3, // 4: entente.v1.StreamStatus.readers:type_name -> entente.v1.ReaderStatus
-	7, // 5: entente.v1.ReaderStatus.state:type_name -> entente.v1.DeliveryState
-	5, // 6: entente.v1.ReaderStatus.confirmed_at:type_name -> google.protobuf.Timestamp
-	5, // 7: entente.v1.PeerStatus.fresh_at:type_name -> google.protobuf.Timestamp
-	0, // 8: entente.v1.AdminService.GetStatus:input_type -> entente.v1.GetStatusRequest
-	1, // 9: entente.v1.AdminService.GetStatus:output_type -> entente.v1.GetStatusResponse
-	9, // [9:10] is the sub-list for method output_type
-	8, // [8:9] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	20, // 0: entente.v1.GetStatusResponse.roster_expires_at:type_name -> google.protobuf.Timestamp
+	4,  // 1: entente.v1.GetStatusResponse.streams:type_name -> entente.v1.StreamStatus
+	6,  // 2: entente.v1.GetStatusResponse.peers:type_name -> entente.v1.PeerStatus
+	2,  // 3: entente.v1.GetStatusResponse.oldest_unconfirmed:type_name -> entente.v1.UnconfirmedEntry
+	3,  // 4: entente.v1.GetStatusResponse.pending_grants:type_name -> entente.v1.PendingGrant
+	21, // 5: entente.v1.UnconfirmedEntry.entry:type_name -> entente.v1.EntryRef
+	20, // 6: entente.v1.UnconfirmedEntry.since:type_name -> google.protobuf.Timestamp
+	20, // 7: entente.v1.PendingGrant.opens_at:type_name -> google.protobuf.Timestamp
+	22, // 8: entente.v1.StreamStatus.kind:type_name -> entente.v1.StreamKind
+	5,  // 9: entente.v1.StreamStatus.readers:type_name -> entente.v1.ReaderStatus
+	20, // 10: entente.v1.StreamStatus.signed_at:type_name -> google.protobuf.Timestamp
+	23, // 11: entente.v1.ReaderStatus.state:type_name -> entente.v1.DeliveryState
+	20, // 12: entente.v1.ReaderStatus.confirmed_at:type_name -> google.protobuf.Timestamp
+	20, // 13: entente.v1.PeerStatus.fresh_at:type_name -> google.protobuf.Timestamp
+	20, // 14: entente.v1.PeerStatus.relayed_at:type_name -> google.protobuf.Timestamp
+	9,  // 15: entente.v1.BackupResponse.result:type_name -> entente.v1.BackupResult
+	20, // 16: entente.v1.BackupResult.taken_at:type_name -> google.protobuf.Timestamp
+	14, // 17: entente.v1.ExportStreamsResponse.header:type_name -> entente.v1.ExportHeader
+	24, // 18: entente.v1.ExportStreamsResponse.pull:type_name -> entente.v1.PullResponse
+	25, // 19: entente.v1.ExportStreamsResponse.receipt:type_name -> entente.v1.SignedDocument
+	15, // 20: entente.v1.ExportStreamsResponse.end:type_name -> entente.v1.ExportEnd
+	20, // 21: entente.v1.ExportHeader.exported_at:type_name -> google.protobuf.Timestamp
+	17, // 22: entente.v1.ImportStreamsRequest.options:type_name -> entente.v1.ImportOptions
+	19, // 23: entente.v1.ImportStreamsResponse.owners:type_name -> entente.v1.ImportedStreams
+	0,  // 24: entente.v1.AdminService.GetStatus:input_type -> entente.v1.GetStatusRequest
+	7,  // 25: entente.v1.AdminService.Backup:input_type -> entente.v1.BackupRequest
+	10, // 26: entente.v1.AdminService.Reseal:input_type -> entente.v1.ResealRequest
+	12, // 27: entente.v1.AdminService.ExportStreams:input_type -> entente.v1.ExportStreamsRequest
+	16, // 28: entente.v1.AdminService.ImportStreams:input_type -> entente.v1.ImportStreamsRequest
+	1,  // 29: entente.v1.AdminService.GetStatus:output_type -> entente.v1.GetStatusResponse
+	8,  // 30: entente.v1.AdminService.Backup:output_type -> entente.v1.BackupResponse
+	11, // 31: entente.v1.AdminService.Reseal:output_type -> entente.v1.ResealResponse
+	13, // 32: entente.v1.AdminService.ExportStreams:output_type -> entente.v1.ExportStreamsResponse
+	18, // 33: entente.v1.AdminService.ImportStreams:output_type -> entente.v1.ImportStreamsResponse
+	29, // [29:34] is the sub-list for method output_type
+	24, // [24:29] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_entente_v1_admin_proto_init() }
@@ -511,15 +1806,27 @@ func file_entente_v1_admin_proto_init() {
 	if File_entente_v1_admin_proto != nil {
 		return
 	}
+	file_entente_v1_exchange_proto_init()
 	file_entente_v1_intake_proto_init()
 	file_entente_v1_stream_proto_init()
+	file_entente_v1_admin_proto_msgTypes[13].OneofWrappers = []any{
+		(*ExportStreamsResponse_Header)(nil),
+		(*ExportStreamsResponse_Owner)(nil),
+		(*ExportStreamsResponse_Pull)(nil),
+		(*ExportStreamsResponse_Receipt)(nil),
+		(*ExportStreamsResponse_End)(nil),
+	}
+	file_entente_v1_admin_proto_msgTypes[16].OneofWrappers = []any{
+		(*ImportStreamsRequest_Options)(nil),
+		(*ImportStreamsRequest_Message)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_entente_v1_admin_proto_rawDesc), len(file_entente_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,7 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_GetStatus_FullMethodName = "/entente.v1.AdminService/GetStatus"
+	AdminService_GetStatus_FullMethodName     = "/entente.v1.AdminService/GetStatus"
+	AdminService_Backup_FullMethodName        = "/entente.v1.AdminService/Backup"
+	AdminService_Reseal_FullMethodName        = "/entente.v1.AdminService/Reseal"
+	AdminService_ExportStreams_FullMethodName = "/entente.v1.AdminService/ExportStreams"
+	AdminService_ImportStreams_FullMethodName = "/entente.v1.AdminService/ImportStreams"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -30,6 +34,16 @@ const (
 type AdminServiceClient interface {
 	// GetStatus answers how the node is.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
+	// Backup writes a copy of the data file, sealed as it is, into the folder that the node's configuration names, while the
+	// node goes on, and checks it. Since contract 2, as all that follow.
+	Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error)
+	// Reseal makes the sealing key of the node's configuration, as it is now, the current one and seals all values anew that
+	// are sealed with an older key, while the node goes on.
+	Reseal(ctx context.Context, in *ResealRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ResealResponse], error)
+	// ExportStreams gives what a member may read of what the node holds, to be carried by file.
+	ExportStreams(ctx context.Context, in *ExportStreamsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportStreamsResponse], error)
+	// ImportStreams takes what ExportStreams of another node gave, with the verification of a pull.
+	ImportStreams(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportStreamsRequest, ImportStreamsResponse], error)
 }
 
 type adminServiceClient struct {
@@ -50,6 +64,76 @@ func (c *adminServiceClient) GetStatus(ctx context.Context, in *GetStatusRequest
 	return out, nil
 }
 
+func (c *adminServiceClient) Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[0], AdminService_Backup_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[BackupRequest, BackupResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_BackupClient = grpc.ServerStreamingClient[BackupResponse]
+
+func (c *adminServiceClient) Reseal(ctx context.Context, in *ResealRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ResealResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[1], AdminService_Reseal_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ResealRequest, ResealResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_ResealClient = grpc.ServerStreamingClient[ResealResponse]
+
+func (c *adminServiceClient) ExportStreams(ctx context.Context, in *ExportStreamsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportStreamsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[2], AdminService_ExportStreams_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExportStreamsRequest, ExportStreamsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_ExportStreamsClient = grpc.ServerStreamingClient[ExportStreamsResponse]
+
+func (c *adminServiceClient) ImportStreams(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportStreamsRequest, ImportStreamsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[3], AdminService_ImportStreams_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ImportStreamsRequest, ImportStreamsResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_ImportStreamsClient = grpc.ClientStreamingClient[ImportStreamsRequest, ImportStreamsResponse]
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -58,6 +142,16 @@ func (c *adminServiceClient) GetStatus(ctx context.Context, in *GetStatusRequest
 type AdminServiceServer interface {
 	// GetStatus answers how the node is.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
+	// Backup writes a copy of the data file, sealed as it is, into the folder that the node's configuration names, while the
+	// node goes on, and checks it. Since contract 2, as all that follow.
+	Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error
+	// Reseal makes the sealing key of the node's configuration, as it is now, the current one and seals all values anew that
+	// are sealed with an older key, while the node goes on.
+	Reseal(*ResealRequest, grpc.ServerStreamingServer[ResealResponse]) error
+	// ExportStreams gives what a member may read of what the node holds, to be carried by file.
+	ExportStreams(*ExportStreamsRequest, grpc.ServerStreamingServer[ExportStreamsResponse]) error
+	// ImportStreams takes what ExportStreams of another node gave, with the verification of a pull.
+	ImportStreams(grpc.ClientStreamingServer[ImportStreamsRequest, ImportStreamsResponse]) error
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -70,6 +164,18 @@ type UnimplementedAdminServiceServer struct{}
 
 func (UnimplementedAdminServiceServer) GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStatus not implemented")
+}
+func (UnimplementedAdminServiceServer) Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error {
+	return status.Error(codes.Unimplemented, "method Backup not implemented")
+}
+func (UnimplementedAdminServiceServer) Reseal(*ResealRequest, grpc.ServerStreamingServer[ResealResponse]) error {
+	return status.Error(codes.Unimplemented, "method Reseal not implemented")
+}
+func (UnimplementedAdminServiceServer) ExportStreams(*ExportStreamsRequest, grpc.ServerStreamingServer[ExportStreamsResponse]) error {
+	return status.Error(codes.Unimplemented, "method ExportStreams not implemented")
+}
+func (UnimplementedAdminServiceServer) ImportStreams(grpc.ClientStreamingServer[ImportStreamsRequest, ImportStreamsResponse]) error {
+	return status.Error(codes.Unimplemented, "method ImportStreams not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -110,6 +216,46 @@ func _AdminService_GetStatus_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_Backup_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(BackupRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AdminServiceServer).Backup(m, &grpc.GenericServerStream[BackupRequest, BackupResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_BackupServer = grpc.ServerStreamingServer[BackupResponse]
+
+func _AdminService_Reseal_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ResealRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AdminServiceServer).Reseal(m, &grpc.GenericServerStream[ResealRequest, ResealResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_ResealServer = grpc.ServerStreamingServer[ResealResponse]
+
+func _AdminService_ExportStreams_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ExportStreamsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AdminServiceServer).ExportStreams(m, &grpc.GenericServerStream[ExportStreamsRequest, ExportStreamsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_ExportStreamsServer = grpc.ServerStreamingServer[ExportStreamsResponse]
+
+func _AdminService_ImportStreams_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(AdminServiceServer).ImportStreams(&grpc.GenericServerStream[ImportStreamsRequest, ImportStreamsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_ImportStreamsServer = grpc.ClientStreamingServer[ImportStreamsRequest, ImportStreamsResponse]
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -122,6 +268,27 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_GetStatus_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Backup",
+			Handler:       _AdminService_Backup_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Reseal",
+			Handler:       _AdminService_Reseal_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ExportStreams",
+			Handler:       _AdminService_ExportStreams_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ImportStreams",
+			Handler:       _AdminService_ImportStreams_Handler,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "entente/v1/admin.proto",
 }

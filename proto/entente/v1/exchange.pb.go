@@ -31,6 +31,9 @@ type HeadsRequest struct {
 	// Ask instead for the caller's own streams, as the called node holds them: a node that did not stop cleanly learns
 	// whether it has forgotten anything.
 	OwnedByCaller bool `protobuf:"varint,2,opt,name=owned_by_caller,json=ownedByCaller,proto3" json:"owned_by_caller,omitempty"`
+	// Ask instead for the shared streams of this member, as the called node holds them: readers compare what an owner has
+	// shown to each. No digest is asked or answered. Since contract 2.
+	Owner         string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -77,6 +80,13 @@ func (x *HeadsRequest) GetOwnedByCaller() bool {
 		return x.OwnedByCaller
 	}
 	return false
+}
+
+func (x *HeadsRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
 }
 
 // HeadsResponse answers HeadsRequest.
@@ -147,6 +157,12 @@ type PullRequest struct {
 	PositionsGiven bool `protobuf:"varint,3,opt,name=positions_given,json=positionsGiven,proto3" json:"positions_given,omitempty"`
 	// Ask for the caller's own streams, to get back a tail that the caller has lost.
 	OwnedByCaller bool `protobuf:"varint,4,opt,name=owned_by_caller,json=ownedByCaller,proto3" json:"owned_by_caller,omitempty"`
+	// Ask for the shared streams of this member, which the called node holds and relays: of those that both it and the caller
+	// read, what the caller lacks. There is no digest, since only the owner signs one; the call ends when all is sent. Empty:
+	// the called member's own streams. Since contract 2.
+	Owner string `protobuf:"bytes,5,opt,name=owner,proto3" json:"owner,omitempty"`
+	// The version of this contract that the caller speaks; not given: 1. An older caller gets nothing that it would refuse.
+	Contract      uint32 `protobuf:"varint,6,opt,name=contract,proto3" json:"contract,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -209,6 +225,20 @@ func (x *PullRequest) GetOwnedByCaller() bool {
 	return false
 }
 
+func (x *PullRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *PullRequest) GetContract() uint32 {
+	if x != nil {
+		return x.Contract
+	}
+	return 0
+}
+
 // PullResponse is one message of a pull.
 type PullResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -222,6 +252,7 @@ type PullResponse struct {
 	//	*PullResponse_Withdrawals
 	//	*PullResponse_Entries
 	//	*PullResponse_CaughtUp
+	//	*PullResponse_Grants
 	Content       isPullResponse_Content `protobuf_oneof:"content"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -318,6 +349,15 @@ func (x *PullResponse) GetCaughtUp() *CaughtUp {
 	return nil
 }
 
+func (x *PullResponse) GetGrants() *GrantBatch {
+	if x != nil {
+		if x, ok := x.Content.(*PullResponse_Grants); ok {
+			return x.Grants
+		}
+	}
+	return nil
+}
+
 type isPullResponse_Content interface {
 	isPullResponse_Content()
 }
@@ -352,6 +392,12 @@ type PullResponse_CaughtUp struct {
 	CaughtUp *CaughtUp `protobuf:"bytes,6,opt,name=caught_up,json=caughtUp,proto3,oneof"`
 }
 
+type PullResponse_Grants struct {
+	// The grants by which the caller reads a stream whose opening does not name it, before all else of that stream. Only to
+	// callers of contract 2 or later.
+	Grants *GrantBatch `protobuf:"bytes,7,opt,name=grants,proto3,oneof"`
+}
+
 func (*PullResponse_Digest) isPullResponse_Content() {}
 
 func (*PullResponse_PositionsNeeded) isPullResponse_Content() {}
@@ -363,6 +409,8 @@ func (*PullResponse_Withdrawals) isPullResponse_Content() {}
 func (*PullResponse_Entries) isPullResponse_Content() {}
 
 func (*PullResponse_CaughtUp) isPullResponse_Content() {}
+
+func (*PullResponse_Grants) isPullResponse_Content() {}
 
 // PositionsNeeded has no fields.
 type PositionsNeeded struct {
@@ -401,6 +449,61 @@ func (*PositionsNeeded) Descriptor() ([]byte, []int) {
 	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{4}
 }
 
+// GrantBatch brings the grants of one stream to the reader that they name.
+type GrantBatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stream, 16 bytes.
+	StreamId []byte `protobuf:"bytes,1,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
+	// Documents of type "grant", signed by the owner.
+	Grants        []*SignedDocument `protobuf:"bytes,2,rep,name=grants,proto3" json:"grants,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantBatch) Reset() {
+	*x = GrantBatch{}
+	mi := &file_entente_v1_exchange_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantBatch) ProtoMessage() {}
+
+func (x *GrantBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_exchange_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantBatch.ProtoReflect.Descriptor instead.
+func (*GrantBatch) Descriptor() ([]byte, []int) {
+	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *GrantBatch) GetStreamId() []byte {
+	if x != nil {
+		return x.StreamId
+	}
+	return nil
+}
+
+func (x *GrantBatch) GetGrants() []*SignedDocument {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
 // CaughtUp has no fields.
 type CaughtUp struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -410,7 +513,7 @@ type CaughtUp struct {
 
 func (x *CaughtUp) Reset() {
 	*x = CaughtUp{}
-	mi := &file_entente_v1_exchange_proto_msgTypes[5]
+	mi := &file_entente_v1_exchange_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -422,7 +525,7 @@ func (x *CaughtUp) String() string {
 func (*CaughtUp) ProtoMessage() {}
 
 func (x *CaughtUp) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_exchange_proto_msgTypes[5]
+	mi := &file_entente_v1_exchange_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -435,7 +538,7 @@ func (x *CaughtUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaughtUp.ProtoReflect.Descriptor instead.
 func (*CaughtUp) Descriptor() ([]byte, []int) {
-	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{5}
+	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{6}
 }
 
 // CheckpointUpdate brings the newest checkpoint of one stream.
@@ -453,7 +556,7 @@ type CheckpointUpdate struct {
 
 func (x *CheckpointUpdate) Reset() {
 	*x = CheckpointUpdate{}
-	mi := &file_entente_v1_exchange_proto_msgTypes[6]
+	mi := &file_entente_v1_exchange_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -465,7 +568,7 @@ func (x *CheckpointUpdate) String() string {
 func (*CheckpointUpdate) ProtoMessage() {}
 
 func (x *CheckpointUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_exchange_proto_msgTypes[6]
+	mi := &file_entente_v1_exchange_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -478,7 +581,7 @@ func (x *CheckpointUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointUpdate.ProtoReflect.Descriptor instead.
 func (*CheckpointUpdate) Descriptor() ([]byte, []int) {
-	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{6}
+	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CheckpointUpdate) GetStreamId() []byte {
@@ -515,7 +618,7 @@ type WithdrawalBatch struct {
 
 func (x *WithdrawalBatch) Reset() {
 	*x = WithdrawalBatch{}
-	mi := &file_entente_v1_exchange_proto_msgTypes[7]
+	mi := &file_entente_v1_exchange_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -527,7 +630,7 @@ func (x *WithdrawalBatch) String() string {
 func (*WithdrawalBatch) ProtoMessage() {}
 
 func (x *WithdrawalBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_exchange_proto_msgTypes[7]
+	mi := &file_entente_v1_exchange_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -540,7 +643,7 @@ func (x *WithdrawalBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WithdrawalBatch.ProtoReflect.Descriptor instead.
 func (*WithdrawalBatch) Descriptor() ([]byte, []int) {
-	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{7}
+	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *WithdrawalBatch) GetStreamId() []byte {
@@ -570,7 +673,7 @@ type ProvenHeader struct {
 
 func (x *ProvenHeader) Reset() {
 	*x = ProvenHeader{}
-	mi := &file_entente_v1_exchange_proto_msgTypes[8]
+	mi := &file_entente_v1_exchange_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +685,7 @@ func (x *ProvenHeader) String() string {
 func (*ProvenHeader) ProtoMessage() {}
 
 func (x *ProvenHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_exchange_proto_msgTypes[8]
+	mi := &file_entente_v1_exchange_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +698,7 @@ func (x *ProvenHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvenHeader.ProtoReflect.Descriptor instead.
 func (*ProvenHeader) Descriptor() ([]byte, []int) {
-	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{8}
+	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ProvenHeader) GetHeader() []byte {
@@ -627,7 +730,7 @@ type EntryBatch struct {
 
 func (x *EntryBatch) Reset() {
 	*x = EntryBatch{}
-	mi := &file_entente_v1_exchange_proto_msgTypes[9]
+	mi := &file_entente_v1_exchange_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -639,7 +742,7 @@ func (x *EntryBatch) String() string {
 func (*EntryBatch) ProtoMessage() {}
 
 func (x *EntryBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_exchange_proto_msgTypes[9]
+	mi := &file_entente_v1_exchange_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -652,7 +755,7 @@ func (x *EntryBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntryBatch.ProtoReflect.Descriptor instead.
 func (*EntryBatch) Descriptor() ([]byte, []int) {
-	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{9}
+	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *EntryBatch) GetStreamId() []byte {
@@ -687,7 +790,7 @@ type SubmitReceiptsRequest struct {
 
 func (x *SubmitReceiptsRequest) Reset() {
 	*x = SubmitReceiptsRequest{}
-	mi := &file_entente_v1_exchange_proto_msgTypes[10]
+	mi := &file_entente_v1_exchange_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +802,7 @@ func (x *SubmitReceiptsRequest) String() string {
 func (*SubmitReceiptsRequest) ProtoMessage() {}
 
 func (x *SubmitReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_exchange_proto_msgTypes[10]
+	mi := &file_entente_v1_exchange_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +815,7 @@ func (x *SubmitReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*SubmitReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{10}
+	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SubmitReceiptsRequest) GetReceipts() []*SignedDocument {
@@ -731,7 +834,7 @@ type SubmitReceiptsResponse struct {
 
 func (x *SubmitReceiptsResponse) Reset() {
 	*x = SubmitReceiptsResponse{}
-	mi := &file_entente_v1_exchange_proto_msgTypes[11]
+	mi := &file_entente_v1_exchange_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +846,7 @@ func (x *SubmitReceiptsResponse) String() string {
 func (*SubmitReceiptsResponse) ProtoMessage() {}
 
 func (x *SubmitReceiptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_exchange_proto_msgTypes[11]
+	mi := &file_entente_v1_exchange_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +859,7 @@ func (x *SubmitReceiptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitReceiptsResponse.ProtoReflect.Descriptor instead.
 func (*SubmitReceiptsResponse) Descriptor() ([]byte, []int) {
-	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{11}
+	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{12}
 }
 
 var File_entente_v1_exchange_proto protoreflect.FileDescriptor
@@ -764,19 +867,22 @@ var File_entente_v1_exchange_proto protoreflect.FileDescriptor
 const file_entente_v1_exchange_proto_rawDesc = "" +
 	"\n" +
 	"\x19entente/v1/exchange.proto\x12\n" +
-	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x17entente/v1/stream.proto\"W\n" +
+	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x17entente/v1/stream.proto\"v\n" +
 	"\fHeadsRequest\x12\x1f\n" +
 	"\x06digest\x18\x01 \x01(\fB\a\xbaH\x04z\x02\x18 R\x06digest\x12&\n" +
-	"\x0fowned_by_caller\x18\x02 \x01(\bR\rownedByCaller\"q\n" +
+	"\x0fowned_by_caller\x18\x02 \x01(\bR\rownedByCaller\x12\x1d\n" +
+	"\x05owner\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18 R\x05owner\"q\n" +
 	"\rHeadsResponse\x122\n" +
 	"\x06digest\x18\x01 \x01(\v2\x1a.entente.v1.SignedDocumentR\x06digest\x12,\n" +
-	"\x05heads\x18\x02 \x03(\v2\x16.entente.v1.StreamHeadR\x05heads\"\xc5\x01\n" +
+	"\x05heads\x18\x02 \x03(\v2\x16.entente.v1.StreamHeadR\x05heads\"\x80\x02\n" +
 	"\vPullRequest\x12\x1f\n" +
 	"\x06digest\x18\x01 \x01(\fB\a\xbaH\x04z\x02\x18 R\x06digest\x12D\n" +
 	"\tpositions\x18\x02 \x03(\v2\x1a.entente.v1.StreamPositionB\n" +
 	"\xbaH\a\x92\x01\x04\x10\xa0\x8d\x06R\tpositions\x12'\n" +
 	"\x0fpositions_given\x18\x03 \x01(\bR\x0epositionsGiven\x12&\n" +
-	"\x0fowned_by_caller\x18\x04 \x01(\bR\rownedByCaller\"\x83\x03\n" +
+	"\x0fowned_by_caller\x18\x04 \x01(\bR\rownedByCaller\x12\x1d\n" +
+	"\x05owner\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18 R\x05owner\x12\x1a\n" +
+	"\bcontract\x18\x06 \x01(\rR\bcontract\"\xb5\x03\n" +
 	"\fPullResponse\x124\n" +
 	"\x06digest\x18\x01 \x01(\v2\x1a.entente.v1.SignedDocumentH\x00R\x06digest\x12H\n" +
 	"\x10positions_needed\x18\x02 \x01(\v2\x1b.entente.v1.PositionsNeededH\x00R\x0fpositionsNeeded\x12>\n" +
@@ -785,9 +891,14 @@ const file_entente_v1_exchange_proto_rawDesc = "" +
 	"checkpoint\x12?\n" +
 	"\vwithdrawals\x18\x04 \x01(\v2\x1b.entente.v1.WithdrawalBatchH\x00R\vwithdrawals\x122\n" +
 	"\aentries\x18\x05 \x01(\v2\x16.entente.v1.EntryBatchH\x00R\aentries\x123\n" +
-	"\tcaught_up\x18\x06 \x01(\v2\x14.entente.v1.CaughtUpH\x00R\bcaughtUpB\t\n" +
+	"\tcaught_up\x18\x06 \x01(\v2\x14.entente.v1.CaughtUpH\x00R\bcaughtUp\x120\n" +
+	"\x06grants\x18\a \x01(\v2\x16.entente.v1.GrantBatchH\x00R\x06grantsB\t\n" +
 	"\acontent\"\x11\n" +
-	"\x0fPositionsNeeded\"\n" +
+	"\x0fPositionsNeeded\"]\n" +
+	"\n" +
+	"GrantBatch\x12\x1b\n" +
+	"\tstream_id\x18\x01 \x01(\fR\bstreamId\x122\n" +
+	"\x06grants\x18\x02 \x03(\v2\x1a.entente.v1.SignedDocumentR\x06grants\"\n" +
 	"\n" +
 	"\bCaughtUp\"q\n" +
 	"\x10CheckpointUpdate\x12\x1b\n" +
@@ -827,49 +938,52 @@ func file_entente_v1_exchange_proto_rawDescGZIP() []byte {
 	return file_entente_v1_exchange_proto_rawDescData
 }
 
-var file_entente_v1_exchange_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_entente_v1_exchange_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_entente_v1_exchange_proto_goTypes = []any{
 	(*HeadsRequest)(nil),           // 0: entente.v1.HeadsRequest
 	(*HeadsResponse)(nil),          // 1: entente.v1.HeadsResponse
 	(*PullRequest)(nil),            // 2: entente.v1.PullRequest
 	(*PullResponse)(nil),           // 3: entente.v1.PullResponse
 	(*PositionsNeeded)(nil),        // 4: entente.v1.PositionsNeeded
-	(*CaughtUp)(nil),               // 5: entente.v1.CaughtUp
-	(*CheckpointUpdate)(nil),       // 6: entente.v1.CheckpointUpdate
-	(*WithdrawalBatch)(nil),        // 7: entente.v1.WithdrawalBatch
-	(*ProvenHeader)(nil),           // 8: entente.v1.ProvenHeader
-	(*EntryBatch)(nil),             // 9: entente.v1.EntryBatch
-	(*SubmitReceiptsRequest)(nil),  // 10: entente.v1.SubmitReceiptsRequest
-	(*SubmitReceiptsResponse)(nil), // 11: entente.v1.SubmitReceiptsResponse
-	(*SignedDocument)(nil),         // 12: entente.v1.SignedDocument
-	(*StreamHead)(nil),             // 13: entente.v1.StreamHead
-	(*StreamPosition)(nil),         // 14: entente.v1.StreamPosition
-	(*Entry)(nil),                  // 15: entente.v1.Entry
+	(*GrantBatch)(nil),             // 5: entente.v1.GrantBatch
+	(*CaughtUp)(nil),               // 6: entente.v1.CaughtUp
+	(*CheckpointUpdate)(nil),       // 7: entente.v1.CheckpointUpdate
+	(*WithdrawalBatch)(nil),        // 8: entente.v1.WithdrawalBatch
+	(*ProvenHeader)(nil),           // 9: entente.v1.ProvenHeader
+	(*EntryBatch)(nil),             // 10: entente.v1.EntryBatch
+	(*SubmitReceiptsRequest)(nil),  // 11: entente.v1.SubmitReceiptsRequest
+	(*SubmitReceiptsResponse)(nil), // 12: entente.v1.SubmitReceiptsResponse
+	(*SignedDocument)(nil),         // 13: entente.v1.SignedDocument
+	(*StreamHead)(nil),             // 14: entente.v1.StreamHead
+	(*StreamPosition)(nil),         // 15: entente.v1.StreamPosition
+	(*Entry)(nil),                  // 16: entente.v1.Entry
 }
 var file_entente_v1_exchange_proto_depIdxs = []int32{
-	12, // 0: entente.v1.HeadsResponse.digest:type_name -> entente.v1.SignedDocument
-	13, // 1: entente.v1.HeadsResponse.heads:type_name -> entente.v1.StreamHead
-	14, // 2: entente.v1.PullRequest.positions:type_name -> entente.v1.StreamPosition
-	12, // 3: entente.v1.PullResponse.digest:type_name -> entente.v1.SignedDocument
+	13, // 0: entente.v1.HeadsResponse.digest:type_name -> entente.v1.SignedDocument
+	14, // 1: entente.v1.HeadsResponse.heads:type_name -> entente.v1.StreamHead
+	15, // 2: entente.v1.PullRequest.positions:type_name -> entente.v1.StreamPosition
+	13, // 3: entente.v1.PullResponse.digest:type_name -> entente.v1.SignedDocument
 	4,  // 4: entente.v1.PullResponse.positions_needed:type_name -> entente.v1.PositionsNeeded
-	6,  // 5: entente.v1.PullResponse.checkpoint:type_name -> entente.v1.CheckpointUpdate
-	7,  // 6: entente.v1.PullResponse.withdrawals:type_name -> entente.v1.WithdrawalBatch
-	9,  // 7: entente.v1.PullResponse.entries:type_name -> entente.v1.EntryBatch
-	5,  // 8: entente.v1.PullResponse.caught_up:type_name -> entente.v1.CaughtUp
-	8,  // 9: entente.v1.WithdrawalBatch.withdrawals:type_name -> entente.v1.ProvenHeader
-	15, // 10: entente.v1.EntryBatch.entries:type_name -> entente.v1.Entry
-	12, // 11: entente.v1.SubmitReceiptsRequest.receipts:type_name -> entente.v1.SignedDocument
-	0,  // 12: entente.v1.ExchangeService.Heads:input_type -> entente.v1.HeadsRequest
-	2,  // 13: entente.v1.ExchangeService.Pull:input_type -> entente.v1.PullRequest
-	10, // 14: entente.v1.ExchangeService.SubmitReceipts:input_type -> entente.v1.SubmitReceiptsRequest
-	1,  // 15: entente.v1.ExchangeService.Heads:output_type -> entente.v1.HeadsResponse
-	3,  // 16: entente.v1.ExchangeService.Pull:output_type -> entente.v1.PullResponse
-	11, // 17: entente.v1.ExchangeService.SubmitReceipts:output_type -> entente.v1.SubmitReceiptsResponse
-	15, // [15:18] is the sub-list for method output_type
-	12, // [12:15] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	7,  // 5: entente.v1.PullResponse.checkpoint:type_name -> entente.v1.CheckpointUpdate
+	8,  // 6: entente.v1.PullResponse.withdrawals:type_name -> entente.v1.WithdrawalBatch
+	10, // 7: entente.v1.PullResponse.entries:type_name -> entente.v1.EntryBatch
+	6,  // 8: entente.v1.PullResponse.caught_up:type_name -> entente.v1.CaughtUp
+	5,  // 9: entente.v1.PullResponse.grants:type_name -> entente.v1.GrantBatch
+	13, // 10: entente.v1.GrantBatch.grants:type_name -> entente.v1.SignedDocument
+	9,  // 11: entente.v1.WithdrawalBatch.withdrawals:type_name -> entente.v1.ProvenHeader
+	16, // 12: entente.v1.EntryBatch.entries:type_name -> entente.v1.Entry
+	13, // 13: entente.v1.SubmitReceiptsRequest.receipts:type_name -> entente.v1.SignedDocument
+	0,  // 14: entente.v1.ExchangeService.Heads:input_type -> entente.v1.HeadsRequest
+	2,  // 15: entente.v1.ExchangeService.Pull:input_type -> entente.v1.PullRequest
+	11, // 16: entente.v1.ExchangeService.SubmitReceipts:input_type -> entente.v1.SubmitReceiptsRequest
+	1,  // 17: entente.v1.ExchangeService.Heads:output_type -> entente.v1.HeadsResponse
+	3,  // 18: entente.v1.ExchangeService.Pull:output_type -> entente.v1.PullResponse
+	12, // 19: entente.v1.ExchangeService.SubmitReceipts:output_type -> entente.v1.SubmitReceiptsResponse
+	17, // [17:20] is the sub-list for method output_type
+	14, // [14:17] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_entente_v1_exchange_proto_init() }
@@ -885,6 +999,7 @@ func file_entente_v1_exchange_proto_init() {
 		(*PullResponse_Withdrawals)(nil),
 		(*PullResponse_Entries)(nil),
 		(*PullResponse_CaughtUp)(nil),
+		(*PullResponse_Grants)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -892,7 +1007,7 @@ func file_entente_v1_exchange_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_entente_v1_exchange_proto_rawDesc), len(file_entente_v1_exchange_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

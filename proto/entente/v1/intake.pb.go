@@ -191,6 +191,69 @@ func (DeliveryState) EnumDescriptor() ([]byte, []int) {
 	return file_entente_v1_intake_proto_rawDescGZIP(), []int{2}
 }
 
+// ReaderOutcome is what a member reads of a stream.
+type ReaderOutcome int32
+
+const (
+	// Never sent.
+	ReaderOutcome_READER_OUTCOME_UNSPECIFIED ReaderOutcome = 0
+	// It reads the stream.
+	ReaderOutcome_READER_OUTCOME_READS ReaderOutcome = 1
+	// The stream opens to it by itself: it is for present and future members, and the owner's delay runs, or begins with the
+	// member's admission.
+	ReaderOutcome_READER_OUTCOME_OPENS_BY_ITSELF ReaderOutcome = 2
+	// It reads the stream only if the owner grants it.
+	ReaderOutcome_READER_OUTCOME_ONLY_BY_GRANT ReaderOutcome = 3
+	// It will not read the stream: it is bilateral with another member, of a project that the member takes no part in, or
+	// takes withdrawals only. Records of it can be released to the member by themselves.
+	ReaderOutcome_READER_OUTCOME_NEVER ReaderOutcome = 4
+)
+
+// Enum value maps for ReaderOutcome.
+var (
+	ReaderOutcome_name = map[int32]string{
+		0: "READER_OUTCOME_UNSPECIFIED",
+		1: "READER_OUTCOME_READS",
+		2: "READER_OUTCOME_OPENS_BY_ITSELF",
+		3: "READER_OUTCOME_ONLY_BY_GRANT",
+		4: "READER_OUTCOME_NEVER",
+	}
+	ReaderOutcome_value = map[string]int32{
+		"READER_OUTCOME_UNSPECIFIED":     0,
+		"READER_OUTCOME_READS":           1,
+		"READER_OUTCOME_OPENS_BY_ITSELF": 2,
+		"READER_OUTCOME_ONLY_BY_GRANT":   3,
+		"READER_OUTCOME_NEVER":           4,
+	}
+)
+
+func (x ReaderOutcome) Enum() *ReaderOutcome {
+	p := new(ReaderOutcome)
+	*p = x
+	return p
+}
+
+func (x ReaderOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReaderOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_entente_v1_intake_proto_enumTypes[3].Descriptor()
+}
+
+func (ReaderOutcome) Type() protoreflect.EnumType {
+	return &file_entente_v1_intake_proto_enumTypes[3]
+}
+
+func (x ReaderOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReaderOutcome.Descriptor instead.
+func (ReaderOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{3}
+}
+
 // PushRequest is one message of items.
 type PushRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1268,6 +1331,618 @@ func (x *WithdrawResponse) GetVerdicts() []*Verdict {
 	return nil
 }
 
+// PreviewReaderRequest asks what a member reads.
+type PreviewReaderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why and for whom.
+	Consultation *Consultation `protobuf:"bytes,1,opt,name=consultation,proto3" json:"consultation,omitempty"`
+	// The member: one of the roster, or one that may be admitted.
+	Member string `protobuf:"bytes,2,opt,name=member,proto3" json:"member,omitempty"`
+	// Whether to suppose that the member takes part in this project; empty: as it is.
+	ProjectId string `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// Only streams of this kind; not given: all.
+	Kind StreamKind `protobuf:"varint,4,opt,name=kind,proto3,enum=entente.v1.StreamKind" json:"kind,omitempty"`
+	// Also list the records, by reference.
+	Records bool `protobuf:"varint,5,opt,name=records,proto3" json:"records,omitempty"`
+	// At most this many records; 0 means 100, the most is 1,000.
+	PageSize uint32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// From the response before.
+	PageToken     []byte `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewReaderRequest) Reset() {
+	*x = PreviewReaderRequest{}
+	mi := &file_entente_v1_intake_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewReaderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewReaderRequest) ProtoMessage() {}
+
+func (x *PreviewReaderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewReaderRequest.ProtoReflect.Descriptor instead.
+func (*PreviewReaderRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *PreviewReaderRequest) GetConsultation() *Consultation {
+	if x != nil {
+		return x.Consultation
+	}
+	return nil
+}
+
+func (x *PreviewReaderRequest) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *PreviewReaderRequest) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+func (x *PreviewReaderRequest) GetKind() StreamKind {
+	if x != nil {
+		return x.Kind
+	}
+	return StreamKind_STREAM_KIND_UNSPECIFIED
+}
+
+func (x *PreviewReaderRequest) GetRecords() bool {
+	if x != nil {
+		return x.Records
+	}
+	return false
+}
+
+func (x *PreviewReaderRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *PreviewReaderRequest) GetPageToken() []byte {
+	if x != nil {
+		return x.PageToken
+	}
+	return nil
+}
+
+// PreviewReaderResponse says what a member reads.
+type PreviewReaderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The own member's streams in which something stands, bilateral ones of other readers left out. Only on the first page.
+	Streams []*StreamPreview `protobuf:"bytes,1,rep,name=streams,proto3" json:"streams,omitempty"`
+	// The records, where they were asked for.
+	Records []*RecordPreview `protobuf:"bytes,2,rep,name=records,proto3" json:"records,omitempty"`
+	// For the next page of records; empty at the end.
+	NextPageToken []byte `protobuf:"bytes,3,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewReaderResponse) Reset() {
+	*x = PreviewReaderResponse{}
+	mi := &file_entente_v1_intake_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewReaderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewReaderResponse) ProtoMessage() {}
+
+func (x *PreviewReaderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewReaderResponse.ProtoReflect.Descriptor instead.
+func (*PreviewReaderResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *PreviewReaderResponse) GetStreams() []*StreamPreview {
+	if x != nil {
+		return x.Streams
+	}
+	return nil
+}
+
+func (x *PreviewReaderResponse) GetRecords() []*RecordPreview {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *PreviewReaderResponse) GetNextPageToken() []byte {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return nil
+}
+
+// StreamPreview is one stream as one member reads it.
+type StreamPreview struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stream, 16 bytes.
+	StreamId []byte `protobuf:"bytes,1,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
+	// For whom it exists.
+	Kind StreamKind `protobuf:"varint,2,opt,name=kind,proto3,enum=entente.v1.StreamKind" json:"kind,omitempty"`
+	// The project, where it is of one.
+	ProjectId string `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// Who reads it now.
+	Readers []string `protobuf:"bytes,4,rep,name=readers,proto3" json:"readers,omitempty"`
+	// Whether it takes withdrawals only.
+	Closed bool `protobuf:"varint,5,opt,name=closed,proto3" json:"closed,omitempty"`
+	// What the member reads of it.
+	Outcome ReaderOutcome `protobuf:"varint,6,opt,name=outcome,proto3,enum=entente.v1.ReaderOutcome" json:"outcome,omitempty"`
+	// When it opens by itself, where it does and the delay runs.
+	OpensAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=opens_at,json=opensAt,proto3" json:"opens_at,omitempty"`
+	// How many records stand in it, by kind, in the order of kinds.
+	Standing []*KindCount `protobuf:"bytes,8,rep,name=standing,proto3" json:"standing,omitempty"`
+	// Records that stand in it and that the member must not get, or could not understand without others that it may not
+	// read: the stream is not opened to it while there are any. At most 100.
+	Obstacles     []*GrantObstacle `protobuf:"bytes,9,rep,name=obstacles,proto3" json:"obstacles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamPreview) Reset() {
+	*x = StreamPreview{}
+	mi := &file_entente_v1_intake_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamPreview) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamPreview) ProtoMessage() {}
+
+func (x *StreamPreview) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamPreview.ProtoReflect.Descriptor instead.
+func (*StreamPreview) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *StreamPreview) GetStreamId() []byte {
+	if x != nil {
+		return x.StreamId
+	}
+	return nil
+}
+
+func (x *StreamPreview) GetKind() StreamKind {
+	if x != nil {
+		return x.Kind
+	}
+	return StreamKind_STREAM_KIND_UNSPECIFIED
+}
+
+func (x *StreamPreview) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+func (x *StreamPreview) GetReaders() []string {
+	if x != nil {
+		return x.Readers
+	}
+	return nil
+}
+
+func (x *StreamPreview) GetClosed() bool {
+	if x != nil {
+		return x.Closed
+	}
+	return false
+}
+
+func (x *StreamPreview) GetOutcome() ReaderOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return ReaderOutcome_READER_OUTCOME_UNSPECIFIED
+}
+
+func (x *StreamPreview) GetOpensAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OpensAt
+	}
+	return nil
+}
+
+func (x *StreamPreview) GetStanding() []*KindCount {
+	if x != nil {
+		return x.Standing
+	}
+	return nil
+}
+
+func (x *StreamPreview) GetObstacles() []*GrantObstacle {
+	if x != nil {
+		return x.Obstacles
+	}
+	return nil
+}
+
+// KindCount is a number of records of one kind.
+type KindCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The kind.
+	Kind RecordKind `protobuf:"varint,1,opt,name=kind,proto3,enum=entente.v1.RecordKind" json:"kind,omitempty"`
+	// How many.
+	Count         uint64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KindCount) Reset() {
+	*x = KindCount{}
+	mi := &file_entente_v1_intake_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KindCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KindCount) ProtoMessage() {}
+
+func (x *KindCount) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KindCount.ProtoReflect.Descriptor instead.
+func (*KindCount) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *KindCount) GetKind() RecordKind {
+	if x != nil {
+		return x.Kind
+	}
+	return RecordKind_RECORD_KIND_UNSPECIFIED
+}
+
+func (x *KindCount) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// GrantObstacle is a record that keeps a stream from being opened to a reader.
+type GrantObstacle struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record's id, 16 bytes.
+	RecordId []byte `protobuf:"bytes,1,opt,name=record_id,json=recordId,proto3" json:"record_id,omitempty"`
+	// Its reference at its provider.
+	ProviderReference string `protobuf:"bytes,2,opt,name=provider_reference,json=providerReference,proto3" json:"provider_reference,omitempty"`
+	// Why, in words.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantObstacle) Reset() {
+	*x = GrantObstacle{}
+	mi := &file_entente_v1_intake_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantObstacle) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantObstacle) ProtoMessage() {}
+
+func (x *GrantObstacle) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantObstacle.ProtoReflect.Descriptor instead.
+func (*GrantObstacle) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GrantObstacle) GetRecordId() []byte {
+	if x != nil {
+		return x.RecordId
+	}
+	return nil
+}
+
+func (x *GrantObstacle) GetProviderReference() string {
+	if x != nil {
+		return x.ProviderReference
+	}
+	return ""
+}
+
+func (x *GrantObstacle) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// RecordPreview is one record as one member reads it.
+type RecordPreview struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record's id, 16 bytes.
+	RecordId []byte `protobuf:"bytes,1,opt,name=record_id,json=recordId,proto3" json:"record_id,omitempty"`
+	// Its reference at its provider.
+	ProviderReference string `protobuf:"bytes,2,opt,name=provider_reference,json=providerReference,proto3" json:"provider_reference,omitempty"`
+	// Its kind.
+	Kind RecordKind `protobuf:"varint,3,opt,name=kind,proto3,enum=entente.v1.RecordKind" json:"kind,omitempty"`
+	// What the member reads of it: the best of its streams.
+	Outcome       ReaderOutcome `protobuf:"varint,4,opt,name=outcome,proto3,enum=entente.v1.ReaderOutcome" json:"outcome,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordPreview) Reset() {
+	*x = RecordPreview{}
+	mi := &file_entente_v1_intake_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordPreview) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordPreview) ProtoMessage() {}
+
+func (x *RecordPreview) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordPreview.ProtoReflect.Descriptor instead.
+func (*RecordPreview) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RecordPreview) GetRecordId() []byte {
+	if x != nil {
+		return x.RecordId
+	}
+	return nil
+}
+
+func (x *RecordPreview) GetProviderReference() string {
+	if x != nil {
+		return x.ProviderReference
+	}
+	return ""
+}
+
+func (x *RecordPreview) GetKind() RecordKind {
+	if x != nil {
+		return x.Kind
+	}
+	return RecordKind_RECORD_KIND_UNSPECIFIED
+}
+
+func (x *RecordPreview) GetOutcome() ReaderOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return ReaderOutcome_READER_OUTCOME_UNSPECIFIED
+}
+
+// GrantStreamRequest opens a stream to a reader.
+type GrantStreamRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why and for whom.
+	Consultation *Consultation `protobuf:"bytes,1,opt,name=consultation,proto3" json:"consultation,omitempty"`
+	// The stream, 16 bytes: an own one for all members or of a project, not closed.
+	StreamId []byte `protobuf:"bytes,2,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
+	// The reader: a member in good standing and, for a project's stream, a participant.
+	Member string `protobuf:"bytes,3,opt,name=member,proto3" json:"member,omitempty"`
+	// Only say what would happen.
+	DryRun        bool `protobuf:"varint,4,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantStreamRequest) Reset() {
+	*x = GrantStreamRequest{}
+	mi := &file_entente_v1_intake_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantStreamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantStreamRequest) ProtoMessage() {}
+
+func (x *GrantStreamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantStreamRequest.ProtoReflect.Descriptor instead.
+func (*GrantStreamRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *GrantStreamRequest) GetConsultation() *Consultation {
+	if x != nil {
+		return x.Consultation
+	}
+	return nil
+}
+
+func (x *GrantStreamRequest) GetStreamId() []byte {
+	if x != nil {
+		return x.StreamId
+	}
+	return nil
+}
+
+func (x *GrantStreamRequest) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *GrantStreamRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// GrantStreamResponse says what was, or would be, opened.
+type GrantStreamResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stream as the member reads it then. With obstacles, nothing was granted.
+	Stream *StreamPreview `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	// The entry that holds the grant. Not set by a dry run, or with obstacles.
+	Entry *EntryRef `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
+	// Whether the member read the stream already.
+	Duplicate     bool `protobuf:"varint,3,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantStreamResponse) Reset() {
+	*x = GrantStreamResponse{}
+	mi := &file_entente_v1_intake_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantStreamResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantStreamResponse) ProtoMessage() {}
+
+func (x *GrantStreamResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantStreamResponse.ProtoReflect.Descriptor instead.
+func (*GrantStreamResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *GrantStreamResponse) GetStream() *StreamPreview {
+	if x != nil {
+		return x.Stream
+	}
+	return nil
+}
+
+func (x *GrantStreamResponse) GetEntry() *EntryRef {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *GrantStreamResponse) GetDuplicate() bool {
+	if x != nil {
+		return x.Duplicate
+	}
+	return false
+}
+
 var File_entente_v1_intake_proto protoreflect.FileDescriptor
 
 const file_entente_v1_intake_proto_rawDesc = "" +
@@ -1352,7 +2027,53 @@ const file_entente_v1_intake_proto_rawDesc = "" +
 	"\x13provider_references\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\b\x01\x10\xe8\a\"\ar\x05 \x01(\xc8\x01R\x12providerReferences\x12>\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x1c.entente.v1.WithdrawalReasonB\b\xbaH\x05\x82\x01\x02 \x00R\x06reason\"C\n" +
 	"\x10WithdrawResponse\x12/\n" +
-	"\bverdicts\x18\x01 \x03(\v2\x13.entente.v1.VerdictR\bverdicts*e\n" +
+	"\bverdicts\x18\x01 \x03(\v2\x13.entente.v1.VerdictR\bverdicts\"\xbd\x02\n" +
+	"\x14PreviewReaderRequest\x12D\n" +
+	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x12!\n" +
+	"\x06member\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06member\x12&\n" +
+	"\n" +
+	"project_id\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\tprojectId\x12*\n" +
+	"\x04kind\x18\x04 \x01(\x0e2\x16.entente.v1.StreamKindR\x04kind\x12\x18\n" +
+	"\arecords\x18\x05 \x01(\bR\arecords\x12%\n" +
+	"\tpage_size\x18\x06 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\a \x01(\fB\b\xbaH\x05z\x03\x18\x80\x02R\tpageToken\"\xa9\x01\n" +
+	"\x15PreviewReaderResponse\x123\n" +
+	"\astreams\x18\x01 \x03(\v2\x19.entente.v1.StreamPreviewR\astreams\x123\n" +
+	"\arecords\x18\x02 \x03(\v2\x19.entente.v1.RecordPreviewR\arecords\x12&\n" +
+	"\x0fnext_page_token\x18\x03 \x01(\fR\rnextPageToken\"\x81\x03\n" +
+	"\rStreamPreview\x12\x1b\n" +
+	"\tstream_id\x18\x01 \x01(\fR\bstreamId\x12*\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x16.entente.v1.StreamKindR\x04kind\x12\x1d\n" +
+	"\n" +
+	"project_id\x18\x03 \x01(\tR\tprojectId\x12\x18\n" +
+	"\areaders\x18\x04 \x03(\tR\areaders\x12\x16\n" +
+	"\x06closed\x18\x05 \x01(\bR\x06closed\x123\n" +
+	"\aoutcome\x18\x06 \x01(\x0e2\x19.entente.v1.ReaderOutcomeR\aoutcome\x125\n" +
+	"\bopens_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\aopensAt\x121\n" +
+	"\bstanding\x18\b \x03(\v2\x15.entente.v1.KindCountR\bstanding\x127\n" +
+	"\tobstacles\x18\t \x03(\v2\x19.entente.v1.GrantObstacleR\tobstacles\"M\n" +
+	"\tKindCount\x12*\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x16.entente.v1.RecordKindR\x04kind\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"s\n" +
+	"\rGrantObstacle\x12\x1b\n" +
+	"\trecord_id\x18\x01 \x01(\fR\brecordId\x12-\n" +
+	"\x12provider_reference\x18\x02 \x01(\tR\x11providerReference\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xbc\x01\n" +
+	"\rRecordPreview\x12\x1b\n" +
+	"\trecord_id\x18\x01 \x01(\fR\brecordId\x12-\n" +
+	"\x12provider_reference\x18\x02 \x01(\tR\x11providerReference\x12*\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x16.entente.v1.RecordKindR\x04kind\x123\n" +
+	"\aoutcome\x18\x04 \x01(\x0e2\x19.entente.v1.ReaderOutcomeR\aoutcome\"\xbc\x01\n" +
+	"\x12GrantStreamRequest\x12D\n" +
+	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x12$\n" +
+	"\tstream_id\x18\x02 \x01(\fB\a\xbaH\x04z\x02h\x10R\bstreamId\x12!\n" +
+	"\x06member\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06member\x12\x17\n" +
+	"\adry_run\x18\x04 \x01(\bR\x06dryRun\"\x92\x01\n" +
+	"\x13GrantStreamResponse\x121\n" +
+	"\x06stream\x18\x01 \x01(\v2\x19.entente.v1.StreamPreviewR\x06stream\x12*\n" +
+	"\x05entry\x18\x02 \x01(\v2\x14.entente.v1.EntryRefR\x05entry\x12\x1c\n" +
+	"\tduplicate\x18\x03 \x01(\bR\tduplicate*e\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10OUTCOME_ACCEPTED\x10\x01\x12\x15\n" +
@@ -1366,13 +2087,21 @@ const file_entente_v1_intake_proto_rawDesc = "" +
 	"\x1aDELIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16DELIVERY_STATE_PENDING\x10\x01\x12\x1c\n" +
 	"\x18DELIVERY_STATE_DELIVERED\x10\x02\x12\x1a\n" +
-	"\x16DELIVERY_STATE_APPLIED\x10\x032\xcc\x02\n" +
+	"\x16DELIVERY_STATE_APPLIED\x10\x03*\xa9\x01\n" +
+	"\rReaderOutcome\x12\x1e\n" +
+	"\x1aREADER_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14READER_OUTCOME_READS\x10\x01\x12\"\n" +
+	"\x1eREADER_OUTCOME_OPENS_BY_ITSELF\x10\x02\x12 \n" +
+	"\x1cREADER_OUTCOME_ONLY_BY_GRANT\x10\x03\x12\x18\n" +
+	"\x14READER_OUTCOME_NEVER\x10\x042\xf2\x03\n" +
 	"\rIntakeService\x12=\n" +
 	"\x04Push\x12\x17.entente.v1.PushRequest\x1a\x18.entente.v1.PushResponse(\x010\x01\x126\n" +
 	"\x03Get\x12\x16.entente.v1.GetRequest\x1a\x17.entente.v1.GetResponse\x129\n" +
 	"\x04List\x12\x17.entente.v1.ListRequest\x1a\x18.entente.v1.ListResponse\x12B\n" +
 	"\aRelease\x12\x1a.entente.v1.ReleaseRequest\x1a\x1b.entente.v1.ReleaseResponse\x12E\n" +
-	"\bWithdraw\x12\x1b.entente.v1.WithdrawRequest\x1a\x1c.entente.v1.WithdrawResponseB4Z2entente.example/entente/proto/entente/v1;ententev1b\x06proto3"
+	"\bWithdraw\x12\x1b.entente.v1.WithdrawRequest\x1a\x1c.entente.v1.WithdrawResponse\x12T\n" +
+	"\rPreviewReader\x12 .entente.v1.PreviewReaderRequest\x1a!.entente.v1.PreviewReaderResponse\x12N\n" +
+	"\vGrantStream\x12\x1e.entente.v1.GrantStreamRequest\x1a\x1f.entente.v1.GrantStreamResponseB4Z2entente.example/entente/proto/entente/v1;ententev1b\x06proto3"
 
 var (
 	file_entente_v1_intake_proto_rawDescOnce sync.Once
@@ -1386,77 +2115,106 @@ func file_entente_v1_intake_proto_rawDescGZIP() []byte {
 	return file_entente_v1_intake_proto_rawDescData
 }
 
-var file_entente_v1_intake_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_entente_v1_intake_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_entente_v1_intake_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_entente_v1_intake_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_entente_v1_intake_proto_goTypes = []any{
 	(Outcome)(0),                  // 0: entente.v1.Outcome
 	(ReleaseState)(0),             // 1: entente.v1.ReleaseState
 	(DeliveryState)(0),            // 2: entente.v1.DeliveryState
-	(*PushRequest)(nil),           // 3: entente.v1.PushRequest
-	(*PushItem)(nil),              // 4: entente.v1.PushItem
-	(*PushWithdrawal)(nil),        // 5: entente.v1.PushWithdrawal
-	(*PushResponse)(nil),          // 6: entente.v1.PushResponse
-	(*Verdict)(nil),               // 7: entente.v1.Verdict
-	(*FieldViolation)(nil),        // 8: entente.v1.FieldViolation
-	(*GetRequest)(nil),            // 9: entente.v1.GetRequest
-	(*GetResponse)(nil),           // 10: entente.v1.GetResponse
-	(*HeldRecord)(nil),            // 11: entente.v1.HeldRecord
-	(*Delivery)(nil),              // 12: entente.v1.Delivery
-	(*ListRequest)(nil),           // 13: entente.v1.ListRequest
-	(*ListResponse)(nil),          // 14: entente.v1.ListResponse
-	(*ReleaseRequest)(nil),        // 15: entente.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),       // 16: entente.v1.ReleaseResponse
-	(*WithdrawRequest)(nil),       // 17: entente.v1.WithdrawRequest
-	(*WithdrawResponse)(nil),      // 18: entente.v1.WithdrawResponse
-	(*Record)(nil),                // 19: entente.v1.Record
-	(*Audience)(nil),              // 20: entente.v1.Audience
-	(WithdrawalReason)(0),         // 21: entente.v1.WithdrawalReason
-	(*Consultation)(nil),          // 22: entente.v1.Consultation
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(*EntryRef)(nil),              // 24: entente.v1.EntryRef
-	(RecordKind)(0),               // 25: entente.v1.RecordKind
+	(ReaderOutcome)(0),            // 3: entente.v1.ReaderOutcome
+	(*PushRequest)(nil),           // 4: entente.v1.PushRequest
+	(*PushItem)(nil),              // 5: entente.v1.PushItem
+	(*PushWithdrawal)(nil),        // 6: entente.v1.PushWithdrawal
+	(*PushResponse)(nil),          // 7: entente.v1.PushResponse
+	(*Verdict)(nil),               // 8: entente.v1.Verdict
+	(*FieldViolation)(nil),        // 9: entente.v1.FieldViolation
+	(*GetRequest)(nil),            // 10: entente.v1.GetRequest
+	(*GetResponse)(nil),           // 11: entente.v1.GetResponse
+	(*HeldRecord)(nil),            // 12: entente.v1.HeldRecord
+	(*Delivery)(nil),              // 13: entente.v1.Delivery
+	(*ListRequest)(nil),           // 14: entente.v1.ListRequest
+	(*ListResponse)(nil),          // 15: entente.v1.ListResponse
+	(*ReleaseRequest)(nil),        // 16: entente.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),       // 17: entente.v1.ReleaseResponse
+	(*WithdrawRequest)(nil),       // 18: entente.v1.WithdrawRequest
+	(*WithdrawResponse)(nil),      // 19: entente.v1.WithdrawResponse
+	(*PreviewReaderRequest)(nil),  // 20: entente.v1.PreviewReaderRequest
+	(*PreviewReaderResponse)(nil), // 21: entente.v1.PreviewReaderResponse
+	(*StreamPreview)(nil),         // 22: entente.v1.StreamPreview
+	(*KindCount)(nil),             // 23: entente.v1.KindCount
+	(*GrantObstacle)(nil),         // 24: entente.v1.GrantObstacle
+	(*RecordPreview)(nil),         // 25: entente.v1.RecordPreview
+	(*GrantStreamRequest)(nil),    // 26: entente.v1.GrantStreamRequest
+	(*GrantStreamResponse)(nil),   // 27: entente.v1.GrantStreamResponse
+	(*Record)(nil),                // 28: entente.v1.Record
+	(*Audience)(nil),              // 29: entente.v1.Audience
+	(WithdrawalReason)(0),         // 30: entente.v1.WithdrawalReason
+	(*Consultation)(nil),          // 31: entente.v1.Consultation
+	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
+	(*EntryRef)(nil),              // 33: entente.v1.EntryRef
+	(RecordKind)(0),               // 34: entente.v1.RecordKind
+	(StreamKind)(0),               // 35: entente.v1.StreamKind
 }
 var file_entente_v1_intake_proto_depIdxs = []int32{
-	4,  // 0: entente.v1.PushRequest.items:type_name -> entente.v1.PushItem
-	19, // 1: entente.v1.PushItem.record:type_name -> entente.v1.Record
-	5,  // 2: entente.v1.PushItem.withdrawal:type_name -> entente.v1.PushWithdrawal
-	20, // 3: entente.v1.PushItem.audiences:type_name -> entente.v1.Audience
-	21, // 4: entente.v1.PushWithdrawal.reason:type_name -> entente.v1.WithdrawalReason
-	7,  // 5: entente.v1.PushResponse.verdicts:type_name -> entente.v1.Verdict
+	5,  // 0: entente.v1.PushRequest.items:type_name -> entente.v1.PushItem
+	28, // 1: entente.v1.PushItem.record:type_name -> entente.v1.Record
+	6,  // 2: entente.v1.PushItem.withdrawal:type_name -> entente.v1.PushWithdrawal
+	29, // 3: entente.v1.PushItem.audiences:type_name -> entente.v1.Audience
+	30, // 4: entente.v1.PushWithdrawal.reason:type_name -> entente.v1.WithdrawalReason
+	8,  // 5: entente.v1.PushResponse.verdicts:type_name -> entente.v1.Verdict
 	0,  // 6: entente.v1.Verdict.outcome:type_name -> entente.v1.Outcome
-	8,  // 7: entente.v1.Verdict.violations:type_name -> entente.v1.FieldViolation
+	9,  // 7: entente.v1.Verdict.violations:type_name -> entente.v1.FieldViolation
 	1,  // 8: entente.v1.Verdict.release_state:type_name -> entente.v1.ReleaseState
-	22, // 9: entente.v1.GetRequest.consultation:type_name -> entente.v1.Consultation
-	11, // 10: entente.v1.GetResponse.record:type_name -> entente.v1.HeldRecord
-	19, // 11: entente.v1.HeldRecord.record:type_name -> entente.v1.Record
-	23, // 12: entente.v1.HeldRecord.received_at:type_name -> google.protobuf.Timestamp
-	20, // 13: entente.v1.HeldRecord.audiences:type_name -> entente.v1.Audience
-	12, // 14: entente.v1.HeldRecord.deliveries:type_name -> entente.v1.Delivery
+	31, // 9: entente.v1.GetRequest.consultation:type_name -> entente.v1.Consultation
+	12, // 10: entente.v1.GetResponse.record:type_name -> entente.v1.HeldRecord
+	28, // 11: entente.v1.HeldRecord.record:type_name -> entente.v1.Record
+	32, // 12: entente.v1.HeldRecord.received_at:type_name -> google.protobuf.Timestamp
+	29, // 13: entente.v1.HeldRecord.audiences:type_name -> entente.v1.Audience
+	13, // 14: entente.v1.HeldRecord.deliveries:type_name -> entente.v1.Delivery
 	1,  // 15: entente.v1.HeldRecord.release_state:type_name -> entente.v1.ReleaseState
-	24, // 16: entente.v1.Delivery.entry:type_name -> entente.v1.EntryRef
+	33, // 16: entente.v1.Delivery.entry:type_name -> entente.v1.EntryRef
 	2,  // 17: entente.v1.Delivery.state:type_name -> entente.v1.DeliveryState
-	22, // 18: entente.v1.ListRequest.consultation:type_name -> entente.v1.Consultation
-	25, // 19: entente.v1.ListRequest.kinds:type_name -> entente.v1.RecordKind
-	11, // 20: entente.v1.ListResponse.records:type_name -> entente.v1.HeldRecord
-	20, // 21: entente.v1.ReleaseRequest.audiences:type_name -> entente.v1.Audience
-	7,  // 22: entente.v1.ReleaseResponse.verdicts:type_name -> entente.v1.Verdict
-	21, // 23: entente.v1.WithdrawRequest.reason:type_name -> entente.v1.WithdrawalReason
-	7,  // 24: entente.v1.WithdrawResponse.verdicts:type_name -> entente.v1.Verdict
-	3,  // 25: entente.v1.IntakeService.Push:input_type -> entente.v1.PushRequest
-	9,  // 26: entente.v1.IntakeService.Get:input_type -> entente.v1.GetRequest
-	13, // 27: entente.v1.IntakeService.List:input_type -> entente.v1.ListRequest
-	15, // 28: entente.v1.IntakeService.Release:input_type -> entente.v1.ReleaseRequest
-	17, // 29: entente.v1.IntakeService.Withdraw:input_type -> entente.v1.WithdrawRequest
-	6,  // 30: entente.v1.IntakeService.Push:output_type -> entente.v1.PushResponse
-	10, // 31: entente.v1.IntakeService.Get:output_type -> entente.v1.GetResponse
-	14, // 32: entente.v1.IntakeService.List:output_type -> entente.v1.ListResponse
-	16, // 33: entente.v1.IntakeService.Release:output_type -> entente.v1.ReleaseResponse
-	18, // 34: entente.v1.IntakeService.Withdraw:output_type -> entente.v1.WithdrawResponse
-	30, // [30:35] is the sub-list for method output_type
-	25, // [25:30] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	31, // 18: entente.v1.ListRequest.consultation:type_name -> entente.v1.Consultation
+	34, // 19: entente.v1.ListRequest.kinds:type_name -> entente.v1.RecordKind
+	12, // 20: entente.v1.ListResponse.records:type_name -> entente.v1.HeldRecord
+	29, // 21: entente.v1.ReleaseRequest.audiences:type_name -> entente.v1.Audience
+	8,  // 22: entente.v1.ReleaseResponse.verdicts:type_name -> entente.v1.Verdict
+	30, // 23: entente.v1.WithdrawRequest.reason:type_name -> entente.v1.WithdrawalReason
+	8,  // 24: entente.v1.WithdrawResponse.verdicts:type_name -> entente.v1.Verdict
+	31, // 25: entente.v1.PreviewReaderRequest.consultation:type_name -> entente.v1.Consultation
+	35, // 26: entente.v1.PreviewReaderRequest.kind:type_name -> entente.v1.StreamKind
+	22, // 27: entente.v1.PreviewReaderResponse.streams:type_name -> entente.v1.StreamPreview
+	25, // 28: entente.v1.PreviewReaderResponse.records:type_name -> entente.v1.RecordPreview
+	35, // 29: entente.v1.StreamPreview.kind:type_name -> entente.v1.StreamKind
+	3,  // 30: entente.v1.StreamPreview.outcome:type_name -> entente.v1.ReaderOutcome
+	32, // 31: entente.v1.StreamPreview.opens_at:type_name -> google.protobuf.Timestamp
+	23, // 32: entente.v1.StreamPreview.standing:type_name -> entente.v1.KindCount
+	24, // 33: entente.v1.StreamPreview.obstacles:type_name -> entente.v1.GrantObstacle
+	34, // 34: entente.v1.KindCount.kind:type_name -> entente.v1.RecordKind
+	34, // 35: entente.v1.RecordPreview.kind:type_name -> entente.v1.RecordKind
+	3,  // 36: entente.v1.RecordPreview.outcome:type_name -> entente.v1.ReaderOutcome
+	31, // 37: entente.v1.GrantStreamRequest.consultation:type_name -> entente.v1.Consultation
+	22, // 38: entente.v1.GrantStreamResponse.stream:type_name -> entente.v1.StreamPreview
+	33, // 39: entente.v1.GrantStreamResponse.entry:type_name -> entente.v1.EntryRef
+	4,  // 40: entente.v1.IntakeService.Push:input_type -> entente.v1.PushRequest
+	10, // 41: entente.v1.IntakeService.Get:input_type -> entente.v1.GetRequest
+	14, // 42: entente.v1.IntakeService.List:input_type -> entente.v1.ListRequest
+	16, // 43: entente.v1.IntakeService.Release:input_type -> entente.v1.ReleaseRequest
+	18, // 44: entente.v1.IntakeService.Withdraw:input_type -> entente.v1.WithdrawRequest
+	20, // 45: entente.v1.IntakeService.PreviewReader:input_type -> entente.v1.PreviewReaderRequest
+	26, // 46: entente.v1.IntakeService.GrantStream:input_type -> entente.v1.GrantStreamRequest
+	7,  // 47: entente.v1.IntakeService.Push:output_type -> entente.v1.PushResponse
+	11, // 48: entente.v1.IntakeService.Get:output_type -> entente.v1.GetResponse
+	15, // 49: entente.v1.IntakeService.List:output_type -> entente.v1.ListResponse
+	17, // 50: entente.v1.IntakeService.Release:output_type -> entente.v1.ReleaseResponse
+	19, // 51: entente.v1.IntakeService.Withdraw:output_type -> entente.v1.WithdrawResponse
+	21, // 52: entente.v1.IntakeService.PreviewReader:output_type -> entente.v1.PreviewReaderResponse
+	27, // 53: entente.v1.IntakeService.GrantStream:output_type -> entente.v1.GrantStreamResponse
+	47, // [47:54] is the sub-list for method output_type
+	40, // [40:47] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_entente_v1_intake_proto_init() }
@@ -1478,8 +2236,8 @@ func file_entente_v1_intake_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_entente_v1_intake_proto_rawDesc), len(file_entente_v1_intake_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   16,
+			NumEnums:      4,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,11 +19,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	IntakeService_Push_FullMethodName     = "/entente.v1.IntakeService/Push"
-	IntakeService_Get_FullMethodName      = "/entente.v1.IntakeService/Get"
-	IntakeService_List_FullMethodName     = "/entente.v1.IntakeService/List"
-	IntakeService_Release_FullMethodName  = "/entente.v1.IntakeService/Release"
-	IntakeService_Withdraw_FullMethodName = "/entente.v1.IntakeService/Withdraw"
+	IntakeService_Push_FullMethodName          = "/entente.v1.IntakeService/Push"
+	IntakeService_Get_FullMethodName           = "/entente.v1.IntakeService/Get"
+	IntakeService_List_FullMethodName          = "/entente.v1.IntakeService/List"
+	IntakeService_Release_FullMethodName       = "/entente.v1.IntakeService/Release"
+	IntakeService_Withdraw_FullMethodName      = "/entente.v1.IntakeService/Withdraw"
+	IntakeService_PreviewReader_FullMethodName = "/entente.v1.IntakeService/PreviewReader"
+	IntakeService_GrantStream_FullMethodName   = "/entente.v1.IntakeService/GrantStream"
 )
 
 // IntakeServiceClient is the client API for IntakeService service.
@@ -43,6 +45,11 @@ type IntakeServiceClient interface {
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
 	// Withdraw takes back all releases of records. Afterwards only a higher version is taken.
 	Withdraw(ctx context.Context, in *WithdrawRequest, opts ...grpc.CallOption) (*WithdrawResponse, error)
+	// PreviewReader says, stream by stream, what a member reads of the own member's releases, and what it would read if it
+	// were admitted. It changes nothing. Only for systems that the member lets grant. Since contract 2.
+	PreviewReader(ctx context.Context, in *PreviewReaderRequest, opts ...grpc.CallOption) (*PreviewReaderResponse, error)
+	// GrantStream opens an earlier shared stream to a reader. Only for systems that the member lets grant. Since contract 2.
+	GrantStream(ctx context.Context, in *GrantStreamRequest, opts ...grpc.CallOption) (*GrantStreamResponse, error)
 }
 
 type intakeServiceClient struct {
@@ -106,6 +113,26 @@ func (c *intakeServiceClient) Withdraw(ctx context.Context, in *WithdrawRequest,
 	return out, nil
 }
 
+func (c *intakeServiceClient) PreviewReader(ctx context.Context, in *PreviewReaderRequest, opts ...grpc.CallOption) (*PreviewReaderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PreviewReaderResponse)
+	err := c.cc.Invoke(ctx, IntakeService_PreviewReader_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *intakeServiceClient) GrantStream(ctx context.Context, in *GrantStreamRequest, opts ...grpc.CallOption) (*GrantStreamResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GrantStreamResponse)
+	err := c.cc.Invoke(ctx, IntakeService_GrantStream_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // IntakeServiceServer is the server API for IntakeService service.
 // All implementations must embed UnimplementedIntakeServiceServer
 // for forward compatibility.
@@ -123,6 +150,11 @@ type IntakeServiceServer interface {
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
 	// Withdraw takes back all releases of records. Afterwards only a higher version is taken.
 	Withdraw(context.Context, *WithdrawRequest) (*WithdrawResponse, error)
+	// PreviewReader says, stream by stream, what a member reads of the own member's releases, and what it would read if it
+	// were admitted. It changes nothing. Only for systems that the member lets grant. Since contract 2.
+	PreviewReader(context.Context, *PreviewReaderRequest) (*PreviewReaderResponse, error)
+	// GrantStream opens an earlier shared stream to a reader. Only for systems that the member lets grant. Since contract 2.
+	GrantStream(context.Context, *GrantStreamRequest) (*GrantStreamResponse, error)
 	mustEmbedUnimplementedIntakeServiceServer()
 }
 
@@ -147,6 +179,12 @@ func (UnimplementedIntakeServiceServer) Release(context.Context, *ReleaseRequest
 }
 func (UnimplementedIntakeServiceServer) Withdraw(context.Context, *WithdrawRequest) (*WithdrawResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Withdraw not implemented")
+}
+func (UnimplementedIntakeServiceServer) PreviewReader(context.Context, *PreviewReaderRequest) (*PreviewReaderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PreviewReader not implemented")
+}
+func (UnimplementedIntakeServiceServer) GrantStream(context.Context, *GrantStreamRequest) (*GrantStreamResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GrantStream not implemented")
 }
 func (UnimplementedIntakeServiceServer) mustEmbedUnimplementedIntakeServiceServer() {}
 func (UnimplementedIntakeServiceServer) testEmbeddedByValue()                       {}
@@ -248,6 +286,42 @@ func _IntakeService_Withdraw_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IntakeService_PreviewReader_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PreviewReaderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IntakeServiceServer).PreviewReader(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IntakeService_PreviewReader_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IntakeServiceServer).PreviewReader(ctx, req.(*PreviewReaderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IntakeService_GrantStream_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GrantStreamRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IntakeServiceServer).GrantStream(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IntakeService_GrantStream_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IntakeServiceServer).GrantStream(ctx, req.(*GrantStreamRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // IntakeService_ServiceDesc is the grpc.ServiceDesc for IntakeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -270,6 +344,14 @@ var IntakeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Withdraw",
 			Handler:    _IntakeService_Withdraw_Handler,
+		},
+		{
+			MethodName: "PreviewReader",
+			Handler:    _IntakeService_PreviewReader_Handler,
+		},
+		{
+			MethodName: "GrantStream",
+			Handler:    _IntakeService_GrantStream_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

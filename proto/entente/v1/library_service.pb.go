@@ -31,6 +31,20 @@ type LibraryServiceListRequest struct {
 	Kinds []RecordKind `protobuf:"varint,2,rep,packed,name=kinds,proto3,enum=entente.v1.RecordKind" json:"kinds,omitempty"`
 	// Only those of at least one of these crime areas; empty means all.
 	CrimeAreas []CrimeArea `protobuf:"varint,3,rep,packed,name=crime_areas,json=crimeAreas,proto3,enum=entente.v1.CrimeArea" json:"crime_areas,omitempty"`
+	// Only those released under one of these projects. Since contract 2, as all that follow; of each, empty means all.
+	Projects []string `protobuf:"bytes,6,rep,name=projects,proto3" json:"projects,omitempty"`
+	// Only those about at least one of these kinds of groups.
+	GroupStructures []GroupStructure `protobuf:"varint,7,rep,packed,name=group_structures,json=groupStructures,proto3,enum=entente.v1.GroupStructure" json:"group_structures,omitempty"`
+	// Only those about at least one of these countries: ISO 3166-1 alpha-2 codes.
+	Countries []string `protobuf:"bytes,8,rep,name=countries,proto3" json:"countries,omitempty"`
+	// Only those in one of these languages: BCP 47 tags; "fr" means "fr-CA" too.
+	Languages []string `protobuf:"bytes,9,rep,name=languages,proto3" json:"languages,omitempty"`
+	// Only those that stand in one of these states.
+	States []LessonState `protobuf:"varint,10,rep,packed,name=states,proto3,enum=entente.v1.LessonState" json:"states,omitempty"`
+	// Only those of one of these members.
+	Owners []string `protobuf:"bytes,11,rep,name=owners,proto3" json:"owners,omitempty"`
+	// Only those that at least this many different members endorse, the owner left out.
+	Endorsements uint32 `protobuf:"varint,12,opt,name=endorsements,proto3" json:"endorsements,omitempty"`
 	// At most this many; 0 means 100, the most is 1,000.
 	PageSize uint32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the response before.
@@ -88,6 +102,55 @@ func (x *LibraryServiceListRequest) GetCrimeAreas() []CrimeArea {
 		return x.CrimeAreas
 	}
 	return nil
+}
+
+func (x *LibraryServiceListRequest) GetProjects() []string {
+	if x != nil {
+		return x.Projects
+	}
+	return nil
+}
+
+func (x *LibraryServiceListRequest) GetGroupStructures() []GroupStructure {
+	if x != nil {
+		return x.GroupStructures
+	}
+	return nil
+}
+
+func (x *LibraryServiceListRequest) GetCountries() []string {
+	if x != nil {
+		return x.Countries
+	}
+	return nil
+}
+
+func (x *LibraryServiceListRequest) GetLanguages() []string {
+	if x != nil {
+		return x.Languages
+	}
+	return nil
+}
+
+func (x *LibraryServiceListRequest) GetStates() []LessonState {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+func (x *LibraryServiceListRequest) GetOwners() []string {
+	if x != nil {
+		return x.Owners
+	}
+	return nil
+}
+
+func (x *LibraryServiceListRequest) GetEndorsements() uint32 {
+	if x != nil {
+		return x.Endorsements
+	}
+	return 0
 }
 
 func (x *LibraryServiceListRequest) GetPageSize() uint32 {
@@ -329,12 +392,20 @@ var File_entente_v1_library_service_proto protoreflect.FileDescriptor
 const file_entente_v1_library_service_proto_rawDesc = "" +
 	"\n" +
 	" entente/v1/library_service.proto\x12\n" +
-	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x17entente/v1/access.proto\x1a\x16entente/v1/codes.proto\x1a\x17entente/v1/record.proto\"\xab\x02\n" +
+	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x17entente/v1/access.proto\x1a\x16entente/v1/codes.proto\x1a\x17entente/v1/record.proto\"\xf4\x04\n" +
 	"\x19LibraryServiceListRequest\x12D\n" +
 	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x126\n" +
 	"\x05kinds\x18\x02 \x03(\x0e2\x16.entente.v1.RecordKindB\b\xbaH\x05\x92\x01\x02\x10\x02R\x05kinds\x12@\n" +
 	"\vcrime_areas\x18\x03 \x03(\x0e2\x15.entente.v1.CrimeAreaB\b\xbaH\x05\x92\x01\x02\x10@R\n" +
-	"crimeAreas\x12%\n" +
+	"crimeAreas\x12$\n" +
+	"\bprojects\x18\x06 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\bprojects\x12O\n" +
+	"\x10group_structures\x18\a \x03(\x0e2\x1a.entente.v1.GroupStructureB\b\xbaH\x05\x92\x01\x02\x10\bR\x0fgroupStructures\x12&\n" +
+	"\tcountries\x18\b \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\tcountries\x12&\n" +
+	"\tlanguages\x18\t \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\tlanguages\x129\n" +
+	"\x06states\x18\n" +
+	" \x03(\x0e2\x17.entente.v1.LessonStateB\b\xbaH\x05\x92\x01\x02\x10\x10R\x06states\x12!\n" +
+	"\x06owners\x18\v \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x06owners\x12\"\n" +
+	"\fendorsements\x18\f \x01(\rR\fendorsements\x12%\n" +
 	"\tpage_size\x18\x04 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x05 \x01(\fB\b\xbaH\x05z\x03\x18\x80\x02R\tpageToken\"s\n" +
@@ -376,25 +447,29 @@ var file_entente_v1_library_service_proto_goTypes = []any{
 	(*Consultation)(nil),               // 5: entente.v1.Consultation
 	(RecordKind)(0),                    // 6: entente.v1.RecordKind
 	(CrimeArea)(0),                     // 7: entente.v1.CrimeArea
-	(*ReleasedRecord)(nil),             // 8: entente.v1.ReleasedRecord
+	(GroupStructure)(0),                // 8: entente.v1.GroupStructure
+	(LessonState)(0),                   // 9: entente.v1.LessonState
+	(*ReleasedRecord)(nil),             // 10: entente.v1.ReleasedRecord
 }
 var file_entente_v1_library_service_proto_depIdxs = []int32{
-	5, // 0: entente.v1.LibraryServiceListRequest.consultation:type_name -> entente.v1.Consultation
-	6, // 1: entente.v1.LibraryServiceListRequest.kinds:type_name -> entente.v1.RecordKind
-	7, // 2: entente.v1.LibraryServiceListRequest.crime_areas:type_name -> entente.v1.CrimeArea
-	2, // 3: entente.v1.LibraryServiceListResponse.items:type_name -> entente.v1.LibraryItem
-	8, // 4: entente.v1.LibraryItem.record:type_name -> entente.v1.ReleasedRecord
-	5, // 5: entente.v1.LibraryServiceGetRequest.consultation:type_name -> entente.v1.Consultation
-	2, // 6: entente.v1.LibraryServiceGetResponse.item:type_name -> entente.v1.LibraryItem
-	0, // 7: entente.v1.LibraryService.List:input_type -> entente.v1.LibraryServiceListRequest
-	3, // 8: entente.v1.LibraryService.Get:input_type -> entente.v1.LibraryServiceGetRequest
-	1, // 9: entente.v1.LibraryService.List:output_type -> entente.v1.LibraryServiceListResponse
-	4, // 10: entente.v1.LibraryService.Get:output_type -> entente.v1.LibraryServiceGetResponse
-	9, // [9:11] is the sub-list for method output_type
-	7, // [7:9] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	5,  // 0: entente.v1.LibraryServiceListRequest.consultation:type_name -> entente.v1.Consultation
+	6,  // 1: entente.v1.LibraryServiceListRequest.kinds:type_name -> entente.v1.RecordKind
+	7,  // 2: entente.v1.LibraryServiceListRequest.crime_areas:type_name -> entente.v1.CrimeArea
+	8,  // 3: entente.v1.LibraryServiceListRequest.group_structures:type_name -> entente.v1.GroupStructure
+	9,  // 4: entente.v1.LibraryServiceListRequest.states:type_name -> entente.v1.LessonState
+	2,  // 5: entente.v1.LibraryServiceListResponse.items:type_name -> entente.v1.LibraryItem
+	10, // 6: entente.v1.LibraryItem.record:type_name -> entente.v1.ReleasedRecord
+	5,  // 7: entente.v1.LibraryServiceGetRequest.consultation:type_name -> entente.v1.Consultation
+	2,  // 8: entente.v1.LibraryServiceGetResponse.item:type_name -> entente.v1.LibraryItem
+	0,  // 9: entente.v1.LibraryService.List:input_type -> entente.v1.LibraryServiceListRequest
+	3,  // 10: entente.v1.LibraryService.Get:input_type -> entente.v1.LibraryServiceGetRequest
+	1,  // 11: entente.v1.LibraryService.List:output_type -> entente.v1.LibraryServiceListResponse
+	4,  // 12: entente.v1.LibraryService.Get:output_type -> entente.v1.LibraryServiceGetResponse
+	11, // [11:13] is the sub-list for method output_type
+	9,  // [9:11] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_entente_v1_library_service_proto_init() }

@@ -22,11 +22,15 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// GetRosterRequest has no fields.
+// GetRosterRequest may say what the caller holds, so that the answer is short where there is nothing new.
 type GetRosterRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 of the body of the newest roster that the caller holds; empty: none.
+	KnownRoster []byte `protobuf:"bytes,1,opt,name=known_roster,json=knownRoster,proto3" json:"known_roster,omitempty"`
+	// The revocations_digest of the caller's last response from this node; empty: none.
+	KnownRevocations []byte `protobuf:"bytes,2,opt,name=known_revocations,json=knownRevocations,proto3" json:"known_revocations,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *GetRosterRequest) Reset() {
@@ -59,11 +63,33 @@ func (*GetRosterRequest) Descriptor() ([]byte, []int) {
 	return file_entente_v1_roster_service_proto_rawDescGZIP(), []int{0}
 }
 
-// GetRosterResponse is the roster.
+func (x *GetRosterRequest) GetKnownRoster() []byte {
+	if x != nil {
+		return x.KnownRoster
+	}
+	return nil
+}
+
+func (x *GetRosterRequest) GetKnownRevocations() []byte {
+	if x != nil {
+		return x.KnownRevocations
+	}
+	return nil
+}
+
+// GetRosterResponse is the roster, and which certificates count no more.
 type GetRosterResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A document of type "roster".
-	Roster        *SignedDocument `protobuf:"bytes,1,opt,name=roster,proto3" json:"roster,omitempty"`
+	// A document of type "roster". Not set where it is the one that the caller holds.
+	Roster *SignedDocument `protobuf:"bytes,1,opt,name=roster,proto3" json:"roster,omitempty"`
+	// The certificate revocation lists that the called node goes by, its own member's and others'. Empty where
+	// revocations_digest is the one that the caller knows. Since contract 2.
+	Revocations []*RevocationList `protobuf:"bytes,2,rep,name=revocations,proto3" json:"revocations,omitempty"`
+	// SHA-256 over all the lists, each with its length (8 bytes, big endian) before it, in the order in which they are sent.
+	// Since contract 2.
+	RevocationsDigest []byte `protobuf:"bytes,3,opt,name=revocations_digest,json=revocationsDigest,proto3" json:"revocations_digest,omitempty"`
+	// The version of this contract that the called node speaks; not given: 1.
+	Contract      uint32 `protobuf:"varint,4,opt,name=contract,proto3" json:"contract,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -105,6 +131,83 @@ func (x *GetRosterResponse) GetRoster() *SignedDocument {
 	return nil
 }
 
+func (x *GetRosterResponse) GetRevocations() []*RevocationList {
+	if x != nil {
+		return x.Revocations
+	}
+	return nil
+}
+
+func (x *GetRosterResponse) GetRevocationsDigest() []byte {
+	if x != nil {
+		return x.RevocationsDigest
+	}
+	return nil
+}
+
+func (x *GetRosterResponse) GetContract() uint32 {
+	if x != nil {
+		return x.Contract
+	}
+	return 0
+}
+
+// RevocationList is an X.509 certificate revocation list (RFC 5280), signed by one of the member's authorities. Anybody
+// can pass it on; of two by one authority the one with the higher number counts.
+type RevocationList struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The member whose certificates it revokes.
+	Member string `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	// The list, DER.
+	List          []byte `protobuf:"bytes,2,opt,name=list,proto3" json:"list,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevocationList) Reset() {
+	*x = RevocationList{}
+	mi := &file_entente_v1_roster_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevocationList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevocationList) ProtoMessage() {}
+
+func (x *RevocationList) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_roster_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevocationList.ProtoReflect.Descriptor instead.
+func (*RevocationList) Descriptor() ([]byte, []int) {
+	return file_entente_v1_roster_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RevocationList) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *RevocationList) GetList() []byte {
+	if x != nil {
+		return x.List
+	}
+	return nil
+}
+
 // ListProjectDocumentsRequest asks for chains.
 type ListProjectDocumentsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -116,7 +219,7 @@ type ListProjectDocumentsRequest struct {
 
 func (x *ListProjectDocumentsRequest) Reset() {
 	*x = ListProjectDocumentsRequest{}
-	mi := &file_entente_v1_roster_service_proto_msgTypes[2]
+	mi := &file_entente_v1_roster_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -128,7 +231,7 @@ func (x *ListProjectDocumentsRequest) String() string {
 func (*ListProjectDocumentsRequest) ProtoMessage() {}
 
 func (x *ListProjectDocumentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_roster_service_proto_msgTypes[2]
+	mi := &file_entente_v1_roster_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -141,7 +244,7 @@ func (x *ListProjectDocumentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProjectDocumentsRequest.ProtoReflect.Descriptor instead.
 func (*ListProjectDocumentsRequest) Descriptor() ([]byte, []int) {
-	return file_entente_v1_roster_service_proto_rawDescGZIP(), []int{2}
+	return file_entente_v1_roster_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListProjectDocumentsRequest) GetProjectId() string {
@@ -162,7 +265,7 @@ type ListProjectDocumentsResponse struct {
 
 func (x *ListProjectDocumentsResponse) Reset() {
 	*x = ListProjectDocumentsResponse{}
-	mi := &file_entente_v1_roster_service_proto_msgTypes[3]
+	mi := &file_entente_v1_roster_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -174,7 +277,7 @@ func (x *ListProjectDocumentsResponse) String() string {
 func (*ListProjectDocumentsResponse) ProtoMessage() {}
 
 func (x *ListProjectDocumentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_roster_service_proto_msgTypes[3]
+	mi := &file_entente_v1_roster_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -187,7 +290,7 @@ func (x *ListProjectDocumentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProjectDocumentsResponse.ProtoReflect.Descriptor instead.
 func (*ListProjectDocumentsResponse) Descriptor() ([]byte, []int) {
-	return file_entente_v1_roster_service_proto_rawDescGZIP(), []int{3}
+	return file_entente_v1_roster_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListProjectDocumentsResponse) GetDocuments() []*SignedDocument {
@@ -202,10 +305,18 @@ var File_entente_v1_roster_service_proto protoreflect.FileDescriptor
 const file_entente_v1_roster_service_proto_rawDesc = "" +
 	"\n" +
 	"\x1fentente/v1/roster_service.proto\x12\n" +
-	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x17entente/v1/stream.proto\"\x12\n" +
-	"\x10GetRosterRequest\"G\n" +
+	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x17entente/v1/stream.proto\"t\n" +
+	"\x10GetRosterRequest\x12*\n" +
+	"\fknown_roster\x18\x01 \x01(\fB\a\xbaH\x04z\x02\x18 R\vknownRoster\x124\n" +
+	"\x11known_revocations\x18\x02 \x01(\fB\a\xbaH\x04z\x02\x18 R\x10knownRevocations\"\xd0\x01\n" +
 	"\x11GetRosterResponse\x122\n" +
-	"\x06roster\x18\x01 \x01(\v2\x1a.entente.v1.SignedDocumentR\x06roster\"E\n" +
+	"\x06roster\x18\x01 \x01(\v2\x1a.entente.v1.SignedDocumentR\x06roster\x12<\n" +
+	"\vrevocations\x18\x02 \x03(\v2\x1a.entente.v1.RevocationListR\vrevocations\x12-\n" +
+	"\x12revocations_digest\x18\x03 \x01(\fR\x11revocationsDigest\x12\x1a\n" +
+	"\bcontract\x18\x04 \x01(\rR\bcontract\"G\n" +
+	"\x0eRevocationList\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\tR\x06member\x12\x1d\n" +
+	"\x04list\x18\x02 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x10R\x04list\"E\n" +
 	"\x1bListProjectDocumentsRequest\x12&\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\tprojectId\"X\n" +
@@ -227,26 +338,28 @@ func file_entente_v1_roster_service_proto_rawDescGZIP() []byte {
 	return file_entente_v1_roster_service_proto_rawDescData
 }
 
-var file_entente_v1_roster_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_entente_v1_roster_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_entente_v1_roster_service_proto_goTypes = []any{
 	(*GetRosterRequest)(nil),             // 0: entente.v1.GetRosterRequest
 	(*GetRosterResponse)(nil),            // 1: entente.v1.GetRosterResponse
-	(*ListProjectDocumentsRequest)(nil),  // 2: entente.v1.ListProjectDocumentsRequest
-	(*ListProjectDocumentsResponse)(nil), // 3: entente.v1.ListProjectDocumentsResponse
-	(*SignedDocument)(nil),               // 4: entente.v1.SignedDocument
+	(*RevocationList)(nil),               // 2: entente.v1.RevocationList
+	(*ListProjectDocumentsRequest)(nil),  // 3: entente.v1.ListProjectDocumentsRequest
+	(*ListProjectDocumentsResponse)(nil), // 4: entente.v1.ListProjectDocumentsResponse
+	(*SignedDocument)(nil),               // 5: entente.v1.SignedDocument
 }
 var file_entente_v1_roster_service_proto_depIdxs = []int32{
-	4, // 0: entente.v1.GetRosterResponse.roster:type_name -> entente.v1.SignedDocument
-	4, // 1: entente.v1.ListProjectDocumentsResponse.documents:type_name -> entente.v1.SignedDocument
-	0, // 2: entente.v1.RosterService.GetRoster:input_type -> entente.v1.GetRosterRequest
-	2, // 3: entente.v1.RosterService.ListProjectDocuments:input_type -> entente.v1.ListProjectDocumentsRequest
-	1, // 4: entente.v1.RosterService.GetRoster:output_type -> entente.v1.GetRosterResponse
-	3, // 5: entente.v1.RosterService.ListProjectDocuments:output_type -> entente.v1.ListProjectDocumentsResponse
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	5, // 0: entente.v1.GetRosterResponse.roster:type_name -> entente.v1.SignedDocument
+	2, // 1: entente.v1.GetRosterResponse.revocations:type_name -> entente.v1.RevocationList
+	5, // 2: entente.v1.ListProjectDocumentsResponse.documents:type_name -> entente.v1.SignedDocument
+	0, // 3: entente.v1.RosterService.GetRoster:input_type -> entente.v1.GetRosterRequest
+	3, // 4: entente.v1.RosterService.ListProjectDocuments:input_type -> entente.v1.ListProjectDocumentsRequest
+	1, // 5: entente.v1.RosterService.GetRoster:output_type -> entente.v1.GetRosterResponse
+	4, // 6: entente.v1.RosterService.ListProjectDocuments:output_type -> entente.v1.ListProjectDocumentsResponse
+	5, // [5:7] is the sub-list for method output_type
+	3, // [3:5] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_entente_v1_roster_service_proto_init() }
@@ -261,7 +374,7 @@ func file_entente_v1_roster_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_entente_v1_roster_service_proto_rawDesc), len(file_entente_v1_roster_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

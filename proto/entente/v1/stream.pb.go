@@ -99,6 +99,9 @@ const (
 	EntryType_ENTRY_TYPE_WITHDRAWAL EntryType = 3
 	// The readers have changed: from here on the stream takes withdrawals only. Has no payload.
 	EntryType_ENTRY_TYPE_CLOSING EntryType = 4
+	// The owner opens the stream to a further reader: its payload is a StreamPayload with grant. Never after a CLOSING.
+	// Since contract 2.
+	EntryType_ENTRY_TYPE_GRANT EntryType = 5
 )
 
 // Enum value maps for EntryType.
@@ -109,6 +112,7 @@ var (
 		2: "ENTRY_TYPE_RELEASE",
 		3: "ENTRY_TYPE_WITHDRAWAL",
 		4: "ENTRY_TYPE_CLOSING",
+		5: "ENTRY_TYPE_GRANT",
 	}
 	EntryType_value = map[string]int32{
 		"ENTRY_TYPE_UNSPECIFIED": 0,
@@ -116,6 +120,7 @@ var (
 		"ENTRY_TYPE_RELEASE":     2,
 		"ENTRY_TYPE_WITHDRAWAL":  3,
 		"ENTRY_TYPE_CLOSING":     4,
+		"ENTRY_TYPE_GRANT":       5,
 	}
 )
 
@@ -147,7 +152,8 @@ func (EntryType) EnumDescriptor() ([]byte, []int) {
 }
 
 // StreamOpening is the payload of entry 1 of a stream: whose it is and who reads it. It is signed with everything else
-// in the stream by the owner's checkpoints, and never changes: other readers mean another stream.
+// in the stream by the owner's checkpoints, and never changes: fewer readers mean another stream, and one more comes in by
+// a GRANT entry that all of them get.
 type StreamOpening struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The stream's random id: 16 bytes, the same as in the origin of its checkpoints.
@@ -158,7 +164,8 @@ type StreamOpening struct {
 	Kind StreamKind `protobuf:"varint,3,opt,name=kind,proto3,enum=entente.v1.StreamKind" json:"kind,omitempty"`
 	// The project, for PROJECT streams and for bilateral streams of a project; else empty.
 	ProjectId string `protobuf:"bytes,4,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// The members that read the stream, the owner left out, sorted, no one twice.
+	// The members that read the stream from its beginning, the owner left out, sorted, no one twice. GRANT entries add to
+	// them.
 	Readers []string `protobuf:"bytes,5,rep,name=readers,proto3" json:"readers,omitempty"`
 	// How old the owner's newest signed head may be before readers hide the stream; 24 hours where not given.
 	StalenessBound *durationpb.Duration `protobuf:"bytes,6,opt,name=staleness_bound,json=stalenessBound,proto3" json:"staleness_bound,omitempty"`
@@ -261,12 +268,13 @@ func (x *StreamOpening) GetPredecessor() []byte {
 // the owner encoded them.
 type StreamPayload struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Exactly one of the two is set, by the type of the entry.
+	// Exactly one is set, by the type of the entry.
 	//
 	// Types that are valid to be assigned to Content:
 	//
 	//	*StreamPayload_Opening
 	//	*StreamPayload_ReleasedRecord
+	//	*StreamPayload_Grant
 	Content isStreamPayload_Content `protobuf_oneof:"content"`
 	// Only in a bilateral stream to a coordinator: the members for whom the coordinator may use this record in answers.
 	// Each of them holds the same released_record bytes by a stream of its own.
@@ -330,6 +338,15 @@ func (x *StreamPayload) GetReleasedRecord() []byte {
 	return nil
 }
 
+func (x *StreamPayload) GetGrant() *SignedDocument {
+	if x != nil {
+		if x, ok := x.Content.(*StreamPayload_Grant); ok {
+			return x.Grant
+		}
+	}
+	return nil
+}
+
 func (x *StreamPayload) GetMergeFor() []string {
 	if x != nil {
 		return x.MergeFor
@@ -351,9 +368,16 @@ type StreamPayload_ReleasedRecord struct {
 	ReleasedRecord []byte `protobuf:"bytes,2,opt,name=released_record,json=releasedRecord,proto3,oneof"`
 }
 
+type StreamPayload_Grant struct {
+	// Of a GRANT entry: a document of type "grant", signed by the owner.
+	Grant *SignedDocument `protobuf:"bytes,4,opt,name=grant,proto3,oneof"`
+}
+
 func (*StreamPayload_Opening) isStreamPayload_Content() {}
 
 func (*StreamPayload_ReleasedRecord) isStreamPayload_Content() {}
+
+func (*StreamPayload_Grant) isStreamPayload_Content() {}
 
 // Entry is one entry of a stream as it travels.
 type Entry struct {
@@ -426,7 +450,8 @@ func (x *Entry) GetPayload() []byte {
 // and is verified as received, never re-encoded.
 type SignedDocument struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The kind of document: "roster-genesis", "roster-entry", "roster-change", "roster", "project", "receipt", "digest".
+	// The kind of document: "roster-genesis", "roster-entry", "roster-change", "roster", "project", "receipt", "digest",
+	// "grant".
 	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
 	// The encoded message.
 	Body []byte `protobuf:"bytes,2,opt,name=body,proto3" json:"body,omitempty"`
@@ -725,6 +750,90 @@ func (x *Receipt) GetSignedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// StreamGrant is the body of a SignedDocument of type "grant": the owner opens a stream to a reader that its opening does
+// not name. It stands in the stream, so that all readers learn of the new one, and proves to the new one, and to whoever
+// relays the stream to it, that it may read.
+type StreamGrant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The owner of the stream, who signs with its signing key.
+	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	// The stream, 16 bytes.
+	StreamId []byte `protobuf:"bytes,2,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
+	// Number of the grant in its stream, from 1, without gaps.
+	Number uint64 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
+	// The reader that comes in.
+	Reader string `protobuf:"bytes,4,opt,name=reader,proto3" json:"reader,omitempty"`
+	// The owner's clock at signing.
+	GrantedAt     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=granted_at,json=grantedAt,proto3" json:"granted_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamGrant) Reset() {
+	*x = StreamGrant{}
+	mi := &file_entente_v1_stream_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamGrant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamGrant) ProtoMessage() {}
+
+func (x *StreamGrant) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_stream_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamGrant.ProtoReflect.Descriptor instead.
+func (*StreamGrant) Descriptor() ([]byte, []int) {
+	return file_entente_v1_stream_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StreamGrant) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *StreamGrant) GetStreamId() []byte {
+	if x != nil {
+		return x.StreamId
+	}
+	return nil
+}
+
+func (x *StreamGrant) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *StreamGrant) GetReader() string {
+	if x != nil {
+		return x.Reader
+	}
+	return ""
+}
+
+func (x *StreamGrant) GetGrantedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.GrantedAt
+	}
+	return nil
+}
+
 // EntryRef names one entry.
 type EntryRef struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -738,7 +847,7 @@ type EntryRef struct {
 
 func (x *EntryRef) Reset() {
 	*x = EntryRef{}
-	mi := &file_entente_v1_stream_proto_msgTypes[7]
+	mi := &file_entente_v1_stream_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -750,7 +859,7 @@ func (x *EntryRef) String() string {
 func (*EntryRef) ProtoMessage() {}
 
 func (x *EntryRef) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_stream_proto_msgTypes[7]
+	mi := &file_entente_v1_stream_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -763,7 +872,7 @@ func (x *EntryRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntryRef.ProtoReflect.Descriptor instead.
 func (*EntryRef) Descriptor() ([]byte, []int) {
-	return file_entente_v1_stream_proto_rawDescGZIP(), []int{7}
+	return file_entente_v1_stream_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EntryRef) GetStreamId() []byte {
@@ -793,7 +902,7 @@ type StreamPosition struct {
 
 func (x *StreamPosition) Reset() {
 	*x = StreamPosition{}
-	mi := &file_entente_v1_stream_proto_msgTypes[8]
+	mi := &file_entente_v1_stream_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +914,7 @@ func (x *StreamPosition) String() string {
 func (*StreamPosition) ProtoMessage() {}
 
 func (x *StreamPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_stream_proto_msgTypes[8]
+	mi := &file_entente_v1_stream_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +927,7 @@ func (x *StreamPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamPosition.ProtoReflect.Descriptor instead.
 func (*StreamPosition) Descriptor() ([]byte, []int) {
-	return file_entente_v1_stream_proto_rawDescGZIP(), []int{8}
+	return file_entente_v1_stream_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StreamPosition) GetStreamId() []byte {
@@ -854,7 +963,7 @@ type StreamHead struct {
 
 func (x *StreamHead) Reset() {
 	*x = StreamHead{}
-	mi := &file_entente_v1_stream_proto_msgTypes[9]
+	mi := &file_entente_v1_stream_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -866,7 +975,7 @@ func (x *StreamHead) String() string {
 func (*StreamHead) ProtoMessage() {}
 
 func (x *StreamHead) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_stream_proto_msgTypes[9]
+	mi := &file_entente_v1_stream_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -879,7 +988,7 @@ func (x *StreamHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamHead.ProtoReflect.Descriptor instead.
 func (*StreamHead) Descriptor() ([]byte, []int) {
-	return file_entente_v1_stream_proto_rawDescGZIP(), []int{9}
+	return file_entente_v1_stream_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StreamHead) GetStreamId() []byte {
@@ -930,7 +1039,7 @@ type WithdrawalNotice struct {
 
 func (x *WithdrawalNotice) Reset() {
 	*x = WithdrawalNotice{}
-	mi := &file_entente_v1_stream_proto_msgTypes[10]
+	mi := &file_entente_v1_stream_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +1051,7 @@ func (x *WithdrawalNotice) String() string {
 func (*WithdrawalNotice) ProtoMessage() {}
 
 func (x *WithdrawalNotice) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_stream_proto_msgTypes[10]
+	mi := &file_entente_v1_stream_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +1064,7 @@ func (x *WithdrawalNotice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WithdrawalNotice.ProtoReflect.Descriptor instead.
 func (*WithdrawalNotice) Descriptor() ([]byte, []int) {
-	return file_entente_v1_stream_proto_rawDescGZIP(), []int{10}
+	return file_entente_v1_stream_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WithdrawalNotice) GetReason() WithdrawalReason {
@@ -987,10 +1096,11 @@ const file_entente_v1_stream_proto_rawDesc = "" +
 	"\areaders\x18\x05 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\areaders\x12B\n" +
 	"\x0fstaleness_bound\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x0estalenessBound\x127\n" +
 	"\topened_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bopenedAt\x12)\n" +
-	"\vpredecessor\x18\b \x01(\fB\a\xbaH\x04z\x02\x18\x10R\vpredecessor\"\xa4\x01\n" +
+	"\vpredecessor\x18\b \x01(\fB\a\xbaH\x04z\x02\x18\x10R\vpredecessor\"\xd8\x01\n" +
 	"\rStreamPayload\x125\n" +
 	"\aopening\x18\x01 \x01(\v2\x19.entente.v1.StreamOpeningH\x00R\aopening\x12)\n" +
-	"\x0freleased_record\x18\x02 \x01(\fH\x00R\x0ereleasedRecord\x12&\n" +
+	"\x0freleased_record\x18\x02 \x01(\fH\x00R\x0ereleasedRecord\x122\n" +
+	"\x05grant\x18\x04 \x01(\v2\x1a.entente.v1.SignedDocumentH\x00R\x05grant\x12&\n" +
 	"\tmerge_for\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\bmergeForB\t\n" +
 	"\acontent\"j\n" +
 	"\x05Entry\x12\x1f\n" +
@@ -1019,7 +1129,14 @@ const file_entente_v1_stream_proto_rawDesc = "" +
 	"\x04size\x18\x04 \x01(\x04R\x04size\x12\x1b\n" +
 	"\x04root\x18\x05 \x01(\fB\a\xbaH\x04z\x02h R\x04root\x127\n" +
 	"\x06erased\x18\x06 \x03(\v2\x14.entente.v1.EntryRefB\t\xbaH\x06\x92\x01\x03\x10\x90NR\x06erased\x127\n" +
-	"\tsigned_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bsignedAt\"L\n" +
+	"\tsigned_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bsignedAt\"\xd3\x01\n" +
+	"\vStreamGrant\x12\x1f\n" +
+	"\x05owner\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x05owner\x12$\n" +
+	"\tstream_id\x18\x02 \x01(\fB\a\xbaH\x04z\x02h\x10R\bstreamId\x12\x1f\n" +
+	"\x06number\x18\x03 \x01(\x04B\a\xbaH\x042\x02(\x01R\x06number\x12!\n" +
+	"\x06reader\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06reader\x129\n" +
+	"\n" +
+	"granted_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tgrantedAt\"L\n" +
 	"\bEntryRef\x12$\n" +
 	"\tstream_id\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\bstreamId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\"J\n" +
@@ -1045,13 +1162,14 @@ const file_entente_v1_stream_proto_rawDesc = "" +
 	"\x17STREAM_KIND_ALL_MEMBERS\x10\x01\x12&\n" +
 	"\"STREAM_KIND_ALL_MEMBERS_AND_FUTURE\x10\x02\x12\x17\n" +
 	"\x13STREAM_KIND_PROJECT\x10\x03\x12\x19\n" +
-	"\x15STREAM_KIND_BILATERAL\x10\x04*\x8a\x01\n" +
+	"\x15STREAM_KIND_BILATERAL\x10\x04*\xa0\x01\n" +
 	"\tEntryType\x12\x1a\n" +
 	"\x16ENTRY_TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12ENTRY_TYPE_OPENING\x10\x01\x12\x16\n" +
 	"\x12ENTRY_TYPE_RELEASE\x10\x02\x12\x19\n" +
 	"\x15ENTRY_TYPE_WITHDRAWAL\x10\x03\x12\x16\n" +
-	"\x12ENTRY_TYPE_CLOSING\x10\x04B4Z2entente.example/entente/proto/entente/v1;ententev1b\x06proto3"
+	"\x12ENTRY_TYPE_CLOSING\x10\x04\x12\x14\n" +
+	"\x10ENTRY_TYPE_GRANT\x10\x05B4Z2entente.example/entente/proto/entente/v1;ententev1b\x06proto3"
 
 var (
 	file_entente_v1_stream_proto_rawDescOnce sync.Once
@@ -1066,7 +1184,7 @@ func file_entente_v1_stream_proto_rawDescGZIP() []byte {
 }
 
 var file_entente_v1_stream_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_entente_v1_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_entente_v1_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_entente_v1_stream_proto_goTypes = []any{
 	(StreamKind)(0),               // 0: entente.v1.StreamKind
 	(EntryType)(0),                // 1: entente.v1.EntryType
@@ -1077,29 +1195,32 @@ var file_entente_v1_stream_proto_goTypes = []any{
 	(*Signature)(nil),             // 6: entente.v1.Signature
 	(*HeadsDigest)(nil),           // 7: entente.v1.HeadsDigest
 	(*Receipt)(nil),               // 8: entente.v1.Receipt
-	(*EntryRef)(nil),              // 9: entente.v1.EntryRef
-	(*StreamPosition)(nil),        // 10: entente.v1.StreamPosition
-	(*StreamHead)(nil),            // 11: entente.v1.StreamHead
-	(*WithdrawalNotice)(nil),      // 12: entente.v1.WithdrawalNotice
-	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(WithdrawalReason)(0),         // 15: entente.v1.WithdrawalReason
+	(*StreamGrant)(nil),           // 9: entente.v1.StreamGrant
+	(*EntryRef)(nil),              // 10: entente.v1.EntryRef
+	(*StreamPosition)(nil),        // 11: entente.v1.StreamPosition
+	(*StreamHead)(nil),            // 12: entente.v1.StreamHead
+	(*WithdrawalNotice)(nil),      // 13: entente.v1.WithdrawalNotice
+	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(WithdrawalReason)(0),         // 16: entente.v1.WithdrawalReason
 }
 var file_entente_v1_stream_proto_depIdxs = []int32{
 	0,  // 0: entente.v1.StreamOpening.kind:type_name -> entente.v1.StreamKind
-	13, // 1: entente.v1.StreamOpening.staleness_bound:type_name -> google.protobuf.Duration
-	14, // 2: entente.v1.StreamOpening.opened_at:type_name -> google.protobuf.Timestamp
+	14, // 1: entente.v1.StreamOpening.staleness_bound:type_name -> google.protobuf.Duration
+	15, // 2: entente.v1.StreamOpening.opened_at:type_name -> google.protobuf.Timestamp
 	2,  // 3: entente.v1.StreamPayload.opening:type_name -> entente.v1.StreamOpening
-	6,  // 4: entente.v1.SignedDocument.signatures:type_name -> entente.v1.Signature
-	14, // 5: entente.v1.HeadsDigest.signed_at:type_name -> google.protobuf.Timestamp
-	9,  // 6: entente.v1.Receipt.erased:type_name -> entente.v1.EntryRef
-	14, // 7: entente.v1.Receipt.signed_at:type_name -> google.protobuf.Timestamp
-	15, // 8: entente.v1.WithdrawalNotice.reason:type_name -> entente.v1.WithdrawalReason
-	9,  // [9:9] is the sub-list for method output_type
-	9,  // [9:9] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	5,  // 4: entente.v1.StreamPayload.grant:type_name -> entente.v1.SignedDocument
+	6,  // 5: entente.v1.SignedDocument.signatures:type_name -> entente.v1.Signature
+	15, // 6: entente.v1.HeadsDigest.signed_at:type_name -> google.protobuf.Timestamp
+	10, // 7: entente.v1.Receipt.erased:type_name -> entente.v1.EntryRef
+	15, // 8: entente.v1.Receipt.signed_at:type_name -> google.protobuf.Timestamp
+	15, // 9: entente.v1.StreamGrant.granted_at:type_name -> google.protobuf.Timestamp
+	16, // 10: entente.v1.WithdrawalNotice.reason:type_name -> entente.v1.WithdrawalReason
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_entente_v1_stream_proto_init() }
@@ -1111,6 +1232,7 @@ func file_entente_v1_stream_proto_init() {
 	file_entente_v1_stream_proto_msgTypes[1].OneofWrappers = []any{
 		(*StreamPayload_Opening)(nil),
 		(*StreamPayload_ReleasedRecord)(nil),
+		(*StreamPayload_Grant)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1118,7 +1240,7 @@ func file_entente_v1_stream_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_entente_v1_stream_proto_rawDesc), len(file_entente_v1_stream_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
