@@ -71,6 +71,15 @@ type Config struct {
 	// ProjectDocuments is the chain of a project of the Directory, in order of number, as it was signed. Optional: without
 	// it the node hands on no project.
 	ProjectDocuments func(project string) []*ententev1.SignedDocument
+	// Maintenance is what operators may have done with the data file. Optional: without it they are told that this node
+	// does not do it.
+	Maintenance Maintenance
+	// Import takes streams that were carried by file. Optional, likewise.
+	Import Importer
+	// Federation is SHA-256 of the genesis; exports carry it.
+	Federation [32]byte
+	// Revocations is which certificates count no more. Optional: none do.
+	Revocations Revocations
 	// Limits may stay zero.
 	Limits Limits
 }

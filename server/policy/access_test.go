@@ -20,6 +20,8 @@ const matrix = `
 /entente.v1.IntakeService/List              .  .  x  .   .  .    .  .    .  .
 /entente.v1.IntakeService/Release           .  .  x  .   .  .    .  .    .  .
 /entente.v1.IntakeService/Withdraw          .  .  x  .   .  .    .  .    .  .
+/entente.v1.IntakeService/PreviewReader     .  .  x  .   .  .    .  .    .  .
+/entente.v1.IntakeService/GrantStream       .  .  x  .   .  .    .  .    .  .
 /entente.v1.StreamService/Subscribe         .  .  x  .   x  .    .  .    .  .
 /entente.v1.LibraryService/List             .  .  x  .   x  .    .  .    .  .
 /entente.v1.LibraryService/Get              .  .  x  .   x  .    .  .    .  .
@@ -32,6 +34,10 @@ const matrix = `
 /entente.v1.RosterService/GetRoster         x  x  .  .   .  .    .  .    .  .
 /entente.v1.RosterService/ListProjectDocuments x x . .   .  .    .  .    .  .
 /entente.v1.AdminService/GetStatus          .  .  .  .   .  .    .  .    x  .
+/entente.v1.AdminService/Backup             .  .  .  .   .  .    .  .    x  .
+/entente.v1.AdminService/Reseal             .  .  .  .   .  .    .  .    x  .
+/entente.v1.AdminService/ExportStreams      .  .  .  .   .  .    .  .    x  .
+/entente.v1.AdminService/ImportStreams      .  .  .  .   .  .    .  .    x  .
 /grpc.health.v1.Health/Check                x  x  x  x   x  x    x  x    x  x
 /grpc.health.v1.Health/Watch                x  x  x  x   x  x    x  x    x  x
 /grpc.health.v1.Health/List                 .  .  .  .   .  .    .  .    .  .

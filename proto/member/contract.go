@@ -1,0 +1,8 @@
+package member
+
+// Contract is the version of the contract that this program speaks. Nodes of this version and of the one before work
+// together: an older peer is sent nothing that it would refuse, and what a newer one adds is kept as received.
+//
+//   - 1: the first.
+//   - 2: grants of earlier streams, relayed pulls, revocation lists, export and import.
+const Contract = 2

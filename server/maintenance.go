@@ -1,0 +1,17 @@
+package server
+
+import (
+	"context"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+)
+
+// Maintenance is what the node's operators may have done with its data file while the node runs.
+type Maintenance interface {
+	// Backup writes a checked copy of the data file under a name of the caller's (empty: one that is made up) into the
+	// node's folder for backups. progress is told bytes written and to write; it may be called often.
+	Backup(ctx context.Context, name string, progress func(written, total uint64)) (*ententev1.BackupResult, error)
+	// Reseal reads the sealing keys again and seals anew what older keys have sealed. progress is told values looked at,
+	// values there are, and values sealed anew.
+	Reseal(ctx context.Context, progress func(done, total, resealed uint64)) error
+}
