@@ -2,9 +2,10 @@
 // form a Merkle tree, how the owner signs a head of it, and how a reader verifies what it receives before it stores
 // anything.
 //
-// A stream is an append-only log of one owner for one fixed set of readers. It has a random 128-bit [ID] and its
-// own sequence from 1. Entry 1 is the opening, which says whose the stream is and who reads it. Then come releases
-// and withdrawals. When the readers change, a closing ends the stream, and only withdrawals may follow.
+// A stream is an append-only log of one owner for one set of readers. It has a random 128-bit [ID] and its own sequence
+// from 1. Entry 1 is the opening, which says whose the stream is and who reads it. Then come releases, withdrawals and
+// grants: a [Grant] opens the stream to one more reader, and all readers get it. When a reader leaves, a closing ends the
+// stream, and only withdrawals may follow.
 //
 // The invariant: what [Reader] hands out is, entry by entry, what the owner signed, in the order in which the owner
 // wrote it, from 1 without a gap. A payload is missing only where a withdrawal covers it.

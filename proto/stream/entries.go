@@ -26,6 +26,8 @@ type Verified struct {
 	// members for whom a coordinator may use it.
 	ReleasedRecord []byte
 	MergeFor       []member.ID
+	// Grant is set for a GRANT. Its document stands in Payload.
+	Grant *Grant
 	// Understood is false where the type of the entry, or something in its StreamPayload, is of a newer version. Such an
 	// entry is stored and passed on as it is, and kept out of every answer.
 	Understood bool
@@ -171,7 +173,7 @@ func (b *batch) takePayload(entry *ententev1.Entry, v *Verified) error {
 func (b *batch) parse(v *Verified) error {
 	switch v.Header.Type {
 	case ententev1.EntryType_ENTRY_TYPE_OPENING:
-		opening, err := parseOpening(v.Payload, b.owner, b.id, b.self)
+		opening, err := parseOpening(v.Payload, b.owner, b.id, b.self, b.granted)
 		if err != nil {
 			return b.fault(v.Header.Sequence, RuleOpening, err)
 		}
@@ -182,6 +184,12 @@ func (b *batch) parse(v *Verified) error {
 			return b.fault(v.Header.Sequence, RulePayload, err)
 		}
 		v.ReleasedRecord, v.MergeFor, v.Understood = release.record, release.mergeFor, release.understood
+	case ententev1.EntryType_ENTRY_TYPE_GRANT:
+		grant, understood, err := parseGrantPayload(v.Payload, b.owner, b.id)
+		if err != nil {
+			return b.fault(v.Header.Sequence, RuleGrant, err)
+		}
+		v.Grant, v.Understood = &grant, understood
 	}
 	return nil
 }

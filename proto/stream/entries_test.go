@@ -396,7 +396,7 @@ func FuzzParsePayload(f *testing.F) {
 				t.Error("the record is not the one that protobuf decodes")
 			}
 		}
-		opening, err := parseOpening(payload, "XA", o.id, "XB")
+		opening, err := parseOpening(payload, "XA", o.id, "XB", false)
 		if err == nil && (opening.opening.GetOwner() != "XA" || !strings.Contains(strings.Join(opening.opening.GetReaders(), " "), "XB")) {
 			t.Error("an opening for somebody else was taken")
 		}

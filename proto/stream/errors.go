@@ -29,6 +29,7 @@ const (
 	RuleMissing     Rule = "payload is missing and no withdrawal covers it"
 	RuleCommitment  Rule = "commitment does not match"
 	RulePayload     Rule = "payload is malformed"
+	RuleGrant       Rule = "grant is not the owner's for this stream and reader"
 )
 
 // SenderError says that whoever sent the bytes is at fault. The receiver drops that source and tries another; what it

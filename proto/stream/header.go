@@ -124,13 +124,13 @@ func (h Header) checkWithdrawal() error {
 // Known says whether this version of the program knows the type of the entry. Entries of unknown type are stored
 // and verified as received, and kept out of every answer.
 func (h Header) Known() bool {
-	return h.Type >= ententev1.EntryType_ENTRY_TYPE_OPENING && h.Type <= ententev1.EntryType_ENTRY_TYPE_CLOSING
+	return h.Type >= ententev1.EntryType_ENTRY_TYPE_OPENING && h.Type <= ententev1.EntryType_ENTRY_TYPE_GRANT
 }
 
 // HasPayload says whether a salt and a payload belong to the entry. For an unknown type the commitment tells.
 func (h Header) HasPayload() bool {
 	switch h.Type {
-	case ententev1.EntryType_ENTRY_TYPE_OPENING, ententev1.EntryType_ENTRY_TYPE_RELEASE:
+	case ententev1.EntryType_ENTRY_TYPE_OPENING, ententev1.EntryType_ENTRY_TYPE_RELEASE, ententev1.EntryType_ENTRY_TYPE_GRANT:
 		return true
 	case ententev1.EntryType_ENTRY_TYPE_WITHDRAWAL, ententev1.EntryType_ENTRY_TYPE_CLOSING:
 		return false

@@ -17,6 +17,7 @@ const (
 	fieldOpening        = 1
 	fieldReleasedRecord = 2
 	fieldMergeFor       = 3
+	fieldGrant          = 4
 )
 
 // releasePayload is what stands in the payload of a RELEASE.
@@ -36,7 +37,7 @@ func parseRelease(payload []byte) (releasePayload, error) {
 			return releasePayload{}, protowire.ParseError(n)
 		}
 		rest = rest[n:]
-		if number > fieldMergeFor {
+		if number > fieldGrant {
 			n = protowire.ConsumeFieldValue(number, kind, rest)
 			if n < 0 {
 				return releasePayload{}, protowire.ParseError(n)
@@ -80,8 +81,8 @@ func (r *releasePayload) take(number protowire.Number, value []byte) error {
 			return errors.New("merge_for is not a member") // the value stays out of the error
 		}
 		r.mergeFor = append(r.mergeFor, id)
-	case fieldOpening:
-		return errors.New("opening in a release")
+	case fieldOpening, fieldGrant:
+		return errors.New("opening or grant in a release")
 	}
 	return nil
 }
@@ -92,9 +93,9 @@ type openingPayload struct {
 	understood bool // no field or kind of a newer version
 }
 
-// parseOpening decodes the payload of entry 1 and checks that it opens this stream for this reader. The owner itself
-// may read too: so it gets back a tail that it lost.
-func parseOpening(payload []byte, owner member.ID, id ID, self member.ID) (openingPayload, error) {
+// parseOpening decodes the payload of entry 1 and checks that it opens this stream for this reader, or that the owner has
+// granted it. The owner itself may read too: so it gets back a tail that it lost.
+func parseOpening(payload []byte, owner member.ID, id ID, self member.ID, granted bool) (openingPayload, error) {
 	decoded := &ententev1.StreamPayload{}
 	err := proto.Unmarshal(payload, decoded)
 	if err != nil {
@@ -110,7 +111,7 @@ func parseOpening(payload []byte, owner member.ID, id ID, self member.ID) (openi
 	if opening.GetOwner() != string(owner) {
 		return openingPayload{}, errors.New("owner is another")
 	}
-	err = checkReaders(opening.GetReaders(), owner, self)
+	err = checkReaders(opening.GetReaders(), owner, self, granted)
 	if err != nil {
 		return openingPayload{}, err
 	}
@@ -123,8 +124,8 @@ func parseOpening(payload []byte, owner member.ID, id ID, self member.ID) (openi
 	return openingPayload{opening: opening, understood: known && plain}, nil
 }
 
-func checkReaders(readers []string, owner, self member.ID) error {
-	previous, found := "", self == owner
+func checkReaders(readers []string, owner, self member.ID, granted bool) error {
+	previous, found := "", granted || self == owner
 	for i, name := range readers {
 		reader, err := member.ParseID(name)
 		if err != nil {

@@ -20,6 +20,7 @@ type Reader struct {
 	id          ID
 	edge        Edge
 	closed      bool
+	granted     bool       // the owner's grant for self has been shown
 	newest      signedHead // the newest accepted checkpoint; no note: none yet
 	promised    signedHead // the oldest accepted one that the entries have not reached; no note: none
 }
