@@ -93,8 +93,12 @@ func (b *batch) store(s *streamState, e *storedEntry) error {
 // stream waits for its readers' answer after an unclean stop.
 func (b *batch) channelStream(key channelKey, readers memberSet, predecessor stream.ID, closeOthers bool) (*streamState, error) {
 	no, ok := b.openStream(key)
+	var retired *streamState
 	if ok {
 		s := b.stream(no)
+		if s.retired {
+			retired = s
+		}
 		if s.appendable() && (!s.closed || !closeOthers) {
 			return s, nil
 		}
@@ -111,7 +115,12 @@ func (b *batch) channelStream(key channelKey, readers memberSet, predecessor str
 			return nil, err
 		}
 	}
-	return b.openNew(key, readers, predecessor)
+	s, err := b.openNew(key, readers, predecessor)
+	if err != nil || retired == nil || len(retired.grants) == 0 {
+		return s, err
+	}
+	err = b.grantAgain(s, retired)
+	return b.stream(s.no), err
 }
 
 // awaitsTail tells whether the lost end of a retired stream is still to be pulled back: a successor opened before that would
@@ -134,21 +143,33 @@ func (b *batch) closeOthers(key channelKey) error {
 				continue
 			}
 			s := b.stream(no)
-			if s.closed || !s.appendable() {
+			if other.readers == key.readers { // beside it, for the same readers and others by grant
+				continue
+			}
+			if s.key != other || s.closed || !s.appendable() {
 				continue
 			}
 			// "Present members" of before a joiner and of after are both still meant, each by its records: neither ends
 			// the other.
-			if key.kind == ententev1.StreamKind_STREAM_KIND_ALL_MEMBERS && slices.Equal(b.memo.active(s), s.readers) {
+			if key.kind == ententev1.StreamKind_STREAM_KIND_ALL_MEMBERS && slices.Equal(b.memo.active(s), s.base) {
 				continue
 			}
-			_, err := b.append(s, stream.Header{Type: ententev1.EntryType_ENTRY_TYPE_CLOSING}, nil, &storedEntry{state: payloadNone})
+			err := b.close(s)
 			if err != nil {
-				return fmt.Errorf("close stream %s: %w", s.id, err)
+				return err
 			}
-			b.stream(no).closed = true
 		}
 	}
+	return nil
+}
+
+// close appends the closing: from here on the stream takes withdrawals only.
+func (b *batch) close(s *streamState) error {
+	_, err := b.append(s, stream.Header{Type: ententev1.EntryType_ENTRY_TYPE_CLOSING}, nil, &storedEntry{state: payloadNone})
+	if err != nil {
+		return fmt.Errorf("close stream %s: %w", s.id, err)
+	}
+	b.stream(s.no).closed = true
 	return nil
 }
 
@@ -166,7 +187,7 @@ func (b *batch) openNew(key channelKey, readers memberSet, predecessor stream.ID
 	if err != nil {
 		return nil, err
 	}
-	b.open[key] = s.no
+	b.open[s.key] = s.no
 	payload, err := deterministic().Marshal(&ententev1.StreamPayload{Content: &ententev1.StreamPayload_Opening{Opening: opening}})
 	if err != nil {
 		return nil, fmt.Errorf("encode opening: %w", err)
@@ -205,8 +226,9 @@ func streamFromOpening(opening *ententev1.StreamOpening, self member.ID) (*strea
 		return nil, fmt.Errorf("read opening: %w", err)
 	}
 	s := &streamState{id: id, owner: member.ID(opening.GetOwner()), kind: opening.GetKind(), project: opening.GetProjectId(),
-		readers: newMemberSet(memberIDs(opening.GetReaders())...), opening: opening, confirmed: map[member.ID]confirmation{}}
+		base: newMemberSet(memberIDs(opening.GetReaders())...), opening: opening, confirmed: map[member.ID]confirmation{}}
 	s.own = s.owner == self
+	s.readers = s.base
 	s.key = channelKey{kind: s.kind, project: s.project, readers: s.readers.key()}
 	if s.kind == ententev1.StreamKind_STREAM_KIND_BILATERAL && len(s.readers) == 1 {
 		s.key.readers = string(s.readers[0])

@@ -21,7 +21,8 @@ type Directory struct {
 
 func (d *Directory) members() memberSet { return newMemberSet(d.Roster.Members()...) }
 
-// intent is one audience as it was decided: with the members present then, where that is what it means.
+// intent is one audience as it was decided: with the members, or participants of the project, that were present then, where
+// that is what it means. Who comes later reads what is released from then on; what was released before, by a grant.
 type intent struct {
 	audience *ententev1.Audience
 	present  memberSet
@@ -129,7 +130,7 @@ func (d *Directory) resolve(self member.ID, now time.Time, audiences []*ententev
 				refuse(i, "project.project_id", "is a project that is not open now")
 				continue
 			}
-			list = append(list, intent{audience: a})
+			list = append(list, intent{audience: a, present: newMemberSet(p.Participants...)})
 		case *ententev1.Audience_Members:
 			known(i, "members.members", to.Members.GetMembers())
 			for _, m := range to.Members.GetMergeFor() {
@@ -158,93 +159,6 @@ func mergeIntents(in *intents, more []intent) []intent {
 		if !same {
 			list = append(list, m)
 		}
-	}
-	return list
-}
-
-// channelKey says which stream is meant without naming one: its kind, its project, its readers. Two releases go into one
-// stream if and only if their keys are equal.
-type channelKey struct {
-	kind    ententev1.StreamKind
-	project string
-	readers string // memberSet.key
-}
-
-// channel is a stream that is wanted.
-type channel struct {
-	key      channelKey
-	readers  memberSet
-	mergeFor memberSet // bilateral to a coordinator only
-}
-
-// wanted works out the channels that an audience means today: shared streams where everybody meant may read, bilateral
-// ones for everything else. restriction is the provider's ceiling; deny wins over allow.
-func (d *Directory) wanted(self member.ID, in intent, restriction *ententev1.Restriction) []channel {
-	switch to := in.audience.GetReaders().(type) {
-	case *ententev1.Audience_AllMembers:
-		if len(restriction.GetProjects()) > 0 {
-			return nil
-		}
-		kind, all := ententev1.StreamKind_STREAM_KIND_ALL_MEMBERS, in.present
-		if to.AllMembers.GetIncludeFuture() {
-			kind, all = ententev1.StreamKind_STREAM_KIND_ALL_MEMBERS_AND_FUTURE, d.members().without(self)
-		}
-		return d.shared(kind, "", all, nil, restriction)
-	case *ententev1.Audience_Project:
-		p := d.Projects[to.Project.GetProjectId()]
-		if p == nil || !p.Has(self) || p.Ended {
-			return nil
-		}
-		if len(restriction.GetProjects()) > 0 && !slices.Contains(restriction.GetProjects(), p.ID) {
-			return nil
-		}
-		all := newMemberSet(p.Participants...).without(self)
-		return d.shared(ententev1.StreamKind_STREAM_KIND_PROJECT, p.ID, all, memberIDs(to.Project.GetWithout()), restriction)
-	case *ententev1.Audience_Members:
-		if len(restriction.GetProjects()) > 0 {
-			return nil
-		}
-		named := newMemberSet(memberIDs(to.Members.GetMembers())...).without(self)
-		mergeFor := newMemberSet(memberIDs(to.Members.GetMergeFor())...)
-		return d.bilateral("", d.allowed(named, nil, restriction), mergeFor)
-	}
-	return nil
-}
-
-// allowed is the part of a set that is in the roster today and that the restriction lets through.
-func (d *Directory) allowed(set memberSet, without []member.ID, restriction *ententev1.Restriction) memberSet {
-	return slices.DeleteFunc(slices.Clone(set), func(id member.ID) bool {
-		m, in := d.Roster.Member(id)
-		if !in || m.Suspended || slices.Contains(without, id) || slices.Contains(restriction.GetDenyMembers(), string(id)) {
-			return true
-		}
-		return len(restriction.GetAllowMembers()) > 0 && !slices.Contains(restriction.GetAllowMembers(), string(id))
-	})
-}
-
-func (d *Directory) shared(kind ententev1.StreamKind, project string, all memberSet, without []member.ID, restriction *ententev1.Restriction) []channel {
-	// Who has left the roster is no reason to move what the others hold.
-	all = d.allowed(all, nil, nil)
-	some := d.allowed(all, without, restriction)
-	if len(some) == 0 {
-		return nil
-	}
-	if len(some) == len(all) {
-		return []channel{{key: channelKey{kind: kind, project: project, readers: all.key()}, readers: all}}
-	}
-	return d.bilateral(project, some, nil)
-}
-
-func (d *Directory) bilateral(project string, readers, mergeFor memberSet) []channel {
-	var list []channel
-	for _, id := range readers {
-		c := channel{key: channelKey{kind: ententev1.StreamKind_STREAM_KIND_BILATERAL, project: project, readers: string(id)}, readers: memberSet{id}}
-		m, _ := d.Roster.Member(id)
-		if m.Kind == ententev1.MemberKind_MEMBER_KIND_COORDINATOR {
-			// For whom it may merge is only what is left after the restriction: each of them holds the same bytes.
-			c.mergeFor = slices.DeleteFunc(slices.Clone(mergeFor), func(named member.ID) bool { return !readers.has(named) })
-		}
-		list = append(list, c)
 	}
 	return list
 }

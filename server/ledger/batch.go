@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"crypto/ed25519"
 	"encoding/binary"
 	"fmt"
 	"hash"
@@ -54,7 +55,11 @@ type batch struct {
 	library  []LibraryRef
 	lost     map[stream.ID]LostTail
 	erasures []Erasure
-	touched  map[uint32]bool // own streams that need a checkpoint
+	arrivals map[member.ID]arrival
+	departed []member.ID // arrivals to be forgotten
+	legacy   map[string]memberSet
+	rotated  ed25519.PrivateKey // the signing key from this batch on; nil: as it was
+	touched  map[uint32]bool    // own streams that need a checkpoint
 	released map[RecordID][]formBytes
 	queue    []RecordID // own records to plan again
 	memo     *meaning
@@ -64,14 +69,19 @@ type batch struct {
 // meaning remembers, for one directory, what sets of audiences mean and which readers of a stream are still in: nearly
 // all records of a batch share one set.
 type meaning struct {
-	self      member.ID
-	directory *Directory
-	channel   map[*intents][][]channel
-	readers   map[uint32]memberSet
+	today
+	channel map[*intents][][]channel
+	readers map[uint32]memberSet
 }
 
-func newMeaning(self member.ID, d *Directory) *meaning {
-	return &meaning{self: self, directory: d, channel: map[*intents][][]channel{}, readers: map[uint32]memberSet{}}
+func newMeaning(t today) *meaning {
+	return &meaning{today: t, channel: map[*intents][][]channel{}, readers: map[uint32]memberSet{}}
+}
+
+// forget drops what may have changed with the directory, an arrival or a grant.
+func (m *meaning) forget() {
+	clear(m.channel)
+	clear(m.readers)
 }
 
 func (m *meaning) channels(in *intents, restriction *ententev1.Restriction) [][]channel {
@@ -83,7 +93,7 @@ func (m *meaning) channels(in *intents, restriction *ententev1.Restriction) [][]
 	}
 	list := make([][]channel, len(in.list))
 	for i, one := range in.list {
-		list[i] = m.directory.wanted(m.self, one, restriction)
+		list[i] = m.wanted(one, restriction)
 	}
 	if restriction == nil {
 		m.channel[in] = list
@@ -91,20 +101,29 @@ func (m *meaning) channels(in *intents, restriction *ententev1.Restriction) [][]
 	return list
 }
 
+// active is the readers by a stream's opening that are in good standing.
 func (m *meaning) active(s *streamState) memberSet {
 	known, ok := m.readers[s.no]
 	if !ok {
-		known = m.directory.allowed(s.readers, nil, nil)
+		known = m.directory.allowed(s.base, nil, nil)
 		m.readers[s.no] = known
 	}
 	return known
 }
 
 func (l *Ledger) newBatch(tx *store.Tx) *batch {
-	return &batch{l: l, tx: tx, now: l.cfg.Now(), memo: newMeaning(l.cfg.Self, l.cfg.Directory()),
+	b := &batch{l: l, tx: tx, now: l.cfg.Now(),
 		records: map[RecordID]*record{}, streams: map[uint32]*streamState{}, open: map[channelKey]uint32{},
 		held: map[Name][]heldPlace{}, names: map[Name][]RecordID{}, ahead: map[target]ahead{},
-		lost: map[stream.ID]LostTail{}, touched: map[uint32]bool{}, released: map[RecordID][]formBytes{}}
+		lost: map[stream.ID]LostTail{}, touched: map[uint32]bool{}, released: map[RecordID][]formBytes{},
+		arrivals: map[member.ID]arrival{}, legacy: map[string]memberSet{}}
+	b.memo = newMeaning(b.today())
+	return b
+}
+
+// today is what audiences mean in this batch.
+func (b *batch) today() today {
+	return today{self: b.l.cfg.Self, now: b.now, directory: b.l.cfg.Directory(), arrived: b.arrived, legacy: b.l.state.legacy, variants: b.variants}
 }
 
 // record gives the state of an own record for reading, nil if there is none.
@@ -165,11 +184,14 @@ func (b *batch) streamByID(owner member.ID, id stream.ID) *streamState {
 
 func (b *batch) openStream(key channelKey) (uint32, bool) {
 	no, ok := b.open[key]
-	if ok {
-		return no, true
+	if !ok {
+		no, ok = b.l.state.open[key]
 	}
-	no, ok = b.l.state.open[key]
-	return no, ok
+	// A grant gives a stream for future members another key.
+	if !ok || b.stream(no).key != key {
+		return 0, false
+	}
+	return no, true
 }
 
 func (b *batch) heldPlaces(n Name) []heldPlace {
@@ -249,8 +271,7 @@ func (b *batch) planOne(id RecordID) error {
 	if r == nil || (r.intents == nil && len(r.places) == 0 && !r.waiting) {
 		return nil
 	}
-	w := world{channels: b.memo.channels, active: b.memo.active, stream: b.stream, readersOf: b.readersOf}
-	p := planRecord(w, r)
+	p := planRecord(b.world(), r)
 	if !r.withdrawn && !r.fresh && r.recovered() {
 		// Readers hold a version of this record that was lost here and may be newer than the one we have. Until its national
 		// system has pushed or released the record again it is taken from those who may not have it, and that is all: what
@@ -323,7 +344,7 @@ func (b *batch) withdraw(id RecordID, r *record, w removal) (bool, error) {
 	if in.retired {
 		// The old stream is never written again: its withdrawals stand in its successor and name it.
 		var err error
-		out, err = b.channelStream(in.key, in.readers, in.id, false)
+		out, err = b.successor(in)
 		if err != nil || out == nil {
 			return false, err
 		}

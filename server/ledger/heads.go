@@ -2,7 +2,7 @@ package ledger
 
 import (
 	"fmt"
-
+	"maps"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -73,7 +73,7 @@ func (s *streamState) decodeHead(value []byte) error {
 // sign makes the checkpoint of an own stream at its present size.
 func (b *batch) sign(s *streamState) error {
 	c := stream.Checkpoint{Owner: b.l.cfg.Self, Stream: s.id, Size: s.edge.Size(), Root: s.edge.Root(), Time: b.now}
-	note, err := c.Sign(b.l.cfg.SigningKey)
+	note, err := c.Sign(b.signingKey())
 	if err != nil {
 		return fmt.Errorf("sign checkpoint of stream %s: %w", s.id, err)
 	}
@@ -142,5 +142,13 @@ func (b *batch) install() {
 	st.erasures = append(st.erasures, b.erasures...)
 	for id, tail := range b.lost {
 		st.lost[id] = tail
+	}
+	maps.Copy(st.arrivals, b.arrivals)
+	for _, id := range b.departed {
+		delete(st.arrivals, id)
+	}
+	maps.Copy(st.legacy, b.legacy)
+	if b.rotated != nil {
+		b.l.signing = b.rotated
 	}
 }

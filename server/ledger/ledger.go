@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,8 +33,10 @@ type Config struct {
 	Self member.ID
 	// IDKey is the member's key for record ids, at least 16 bytes. Another key gives other ids.
 	IDKey []byte
-	// SigningKey signs checkpoints, digests and receipts.
+	// SigningKey signs checkpoints, digests, grants and receipts, until Rotate.
 	SigningKey ed25519.PrivateKey
+	// GrantDelay is how long after a member's admission streams for present and future members open to it.
+	GrantDelay time.Duration
 	// Directory gives the roster and projects in force.
 	Directory func() *Directory
 	// CheckRecord finds what is wrong with a record as pushed, beyond the field rules of the contract.
@@ -65,10 +68,11 @@ type Ledger struct {
 	requests chan *request
 	stopped  chan struct{} // closed when Run has ended
 
-	mu         sync.RWMutex // covers state and changed
+	mu         sync.RWMutex // covers state, changed and signing
 	committing sync.Mutex   // held from the begin of a commit until the state tells of it
 	state      *state
 	changed    chan struct{} // closed and replaced at each commit that changed something
+	signing    ed25519.PrivateKey
 
 	gaveUp    bool      // the wait for readers and lost tails is over; the committer's alone
 	confirmBy time.Time // when the wait for readers ends; zero when there is nothing to wait for
@@ -90,7 +94,7 @@ func Open(st *store.Store, cfg Config) (*Ledger, error) {
 	if cfg.ConfirmWithin == 0 {
 		cfg.ConfirmWithin = 10 * time.Second
 	}
-	l := &Ledger{cfg: cfg, store: st, ids: newIDMaker(cfg.IDKey), requests: make(chan *request, 256), stopped: make(chan struct{}), changed: make(chan struct{})}
+	l := &Ledger{cfg: cfg, store: st, ids: newIDMaker(cfg.IDKey), requests: make(chan *request, 256), stopped: make(chan struct{}), changed: make(chan struct{}), signing: cfg.SigningKey}
 	rebuilt, err := rebuild(st, cfg.Self)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
@@ -273,6 +277,30 @@ func (l *Ledger) Changed() <-chan struct{} {
 
 // DirectoryChanged plans all releases again after the roster or a project has changed.
 func (l *Ledger) DirectoryChanged(ctx context.Context) error {
+	err := l.Arrivals(ctx)
+	if err != nil {
+		return err
+	}
+	err = l.closeLeft(ctx)
+	if err != nil {
+		return err
+	}
+	return l.planAll(ctx)
+}
+
+// closeLeft closes streams that are granted to somebody who has left.
+func (l *Ledger) closeLeft(ctx context.Context) error {
+	l.mu.RLock()
+	left := slices.ContainsFunc(l.state.streams, l.reading().hasLeft)
+	l.mu.RUnlock()
+	if !left {
+		return nil
+	}
+	return l.submit(ctx, 1, func(b *batch) error { return b.closeLeft() })
+}
+
+// planAll plans all records again that stand somewhere or are wanted.
+func (l *Ledger) planAll(ctx context.Context) error {
 	l.mu.RLock()
 	var concerned []RecordID
 	for id, r := range l.state.records {
@@ -308,8 +336,9 @@ func (l *Ledger) submitPlans(ctx context.Context, ids []RecordID) error {
 // findWaiting marks, after a start, the records of which something is still to be put into streams or taken out: those
 // that wait for a record that they name, and those that were taken while the streams could not be written.
 func (l *Ledger) findWaiting() {
-	b := &batch{l: l, memo: newMeaning(l.cfg.Self, l.cfg.Directory())}
-	w := world{channels: b.memo.channels, active: b.memo.active, stream: b.stream, readersOf: b.readersOf}
+	b := &batch{l: l, now: l.cfg.Now()}
+	b.memo = newMeaning(b.today())
+	w := b.world()
 	for id, r := range l.state.records {
 		if r.pos == 0 && !r.withdrawn {
 			continue // known only by a recovered stream, until its national system pushes it again

@@ -55,6 +55,17 @@ func (s memberSet) key() string {
 	return b.String()
 }
 
+// parseMemberSet reads what key gives.
+func parseMemberSet(key string) memberSet {
+	var ids []member.ID
+	for name := range strings.SplitSeq(strings.TrimSuffix(key, ","), ",") {
+		if name != "" {
+			ids = append(ids, member.ID(name))
+		}
+	}
+	return newMemberSet(ids...)
+}
+
 func idStrings(ids []member.ID) []string {
 	out := make([]string, len(ids))
 	for i, id := range ids {

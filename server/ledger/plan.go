@@ -24,8 +24,8 @@ type removal struct {
 type world struct {
 	// channels gives what each intent means today, in order; see Directory.wanted.
 	channels func(in *intents, restriction *ententev1.Restriction) [][]channel
-	// active gives the readers of a stream that are still in the roster.
-	active func(s *streamState) memberSet
+	// active gives the readers by a stream's opening that are in good standing, byGrant those by its grants.
+	active, byGrant func(s *streamState) memberSet
 	// stream gives an own stream.
 	stream func(no uint32) *streamState
 	// readersOf gives the members that may read a record by entries that stand now: for an own record the readers of its
@@ -41,8 +41,8 @@ type world struct {
 func planRecord(w world, r *record) plan {
 	var p plan
 	var wanted []channel
+	var limit memberSet // where there are names: who may read all of them
 	if !r.withdrawn && r.intents != nil {
-		var limit memberSet
 		for i, n := range r.names {
 			readers := w.readersOf(n)
 			if i == 0 {
@@ -57,6 +57,9 @@ func planRecord(w world, r *record) plan {
 				continue
 			}
 			for _, c := range channels {
+				if len(r.names) > 0 && !c.extra.within(limit) {
+					c = c.ungranted() // who came in by a grant may not read what it names
+				}
 				known := slices.IndexFunc(wanted, func(have channel) bool { return have.key == c.key })
 				if known < 0 {
 					wanted = append(wanted, c)
@@ -73,8 +76,7 @@ func planRecord(w world, r *record) plan {
 		}
 		s := w.stream(at.stream)
 		match := slices.IndexFunc(wanted, func(c channel) bool {
-			return c.key.kind == s.kind && c.key.project == s.project && c.mergeFor.key() == at.mergeFor &&
-				slices.Equal(w.active(s), c.readers)
+			return c.mergeFor.key() == at.mergeFor && w.serves(s, c) && (len(r.names) == 0 || w.byGrant(s).within(limit))
 		})
 		switch {
 		case match >= 0 && at.version == r.version && !kept[match]:
@@ -95,6 +97,19 @@ func planRecord(w world, r *record) plan {
 		}
 	}
 	return p
+}
+
+// serves tells whether a stream is read by exactly those that a channel is for: by its opening, and beside them by grants
+// that the owner gave, as far as those may have what goes this way today.
+func (w world) serves(s *streamState, c channel) bool {
+	if c.key.kind != s.kind || c.key.project != s.project {
+		return false
+	}
+	granted := w.byGrant(s)
+	if s.kind == ententev1.StreamKind_STREAM_KIND_ALL_MEMBERS_AND_FUTURE {
+		return slices.Equal(w.active(s).union(granted), c.readers)
+	}
+	return slices.Equal(w.active(s), c.readers) && granted.within(c.may)
 }
 
 // namesOf lists the records that a body names and must not be released without, as the provider wrote them.

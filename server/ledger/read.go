@@ -20,20 +20,22 @@ type StreamInfo struct {
 	Owner      member.ID
 	Kind       ententev1.StreamKind
 	Project    string
-	Readers    []member.ID // sorted, the owner left out
+	Readers    []member.ID // sorted, the owner left out; those by grant included
+	Granted    []member.ID // sorted: the readers that its opening does not name
 	Size       uint64
 	Root       stream.Hash
 	Checkpoint []byte
 	Closed     bool // takes withdrawals only
 	Hidden     bool // received, and after an unclean stop not to be shown until its withdrawals are known
+	Frozen     bool // received: its owner has shown two histories
 	Stranger   bool // of a project that its owner, by the project's documents, never took part in
 	OpenedAt   time.Time
 }
 
 func (l *Ledger) info(s *streamState) StreamInfo {
 	p := l.cfg.Directory().Projects[s.project]
-	return StreamInfo{Stranger: p != nil && !p.Ever(s.owner), No: s.no, ID: s.id, Owner: s.owner, Kind: s.kind, Project: s.project, Readers: s.readers, Size: s.size(), Root: s.edge.Root(),
-		Checkpoint: s.checkpoint, Closed: s.closed || s.retired, Hidden: s.hidden || s.frozen, OpenedAt: s.opening.GetOpenedAt().AsTime()}
+	return StreamInfo{Stranger: p != nil && !p.Ever(s.owner), No: s.no, ID: s.id, Owner: s.owner, Kind: s.kind, Project: s.project, Readers: s.readers, Granted: s.byGrant(), Size: s.size(), Root: s.edge.Root(),
+		Checkpoint: s.checkpoint, Closed: s.closed || s.retired, Hidden: s.hidden || s.frozen, Frozen: s.frozen, OpenedAt: s.opening.GetOpenedAt().AsTime()}
 }
 
 // Streams gives all streams, own and received.
@@ -91,7 +93,7 @@ func (l *Ledger) SignedDigest(reader member.ID) (*ententev1.SignedDocument, erro
 	if err != nil {
 		return nil, fmt.Errorf("encode digest: %w", err)
 	}
-	return member.SignDocument(documentDigest, body, l.cfg.Self, l.cfg.SigningKey), nil
+	return member.SignDocument(documentDigest, body, l.cfg.Self, l.signingKey()), nil
 }
 
 // HeadsDigest is one hash over the heads of all streams, own and received: what the marker of a clean stop holds.

@@ -22,7 +22,11 @@ func rebuild(st *store.Store, self member.ID) (*state, error) {
 		if err != nil {
 			return err
 		}
-		return s.readAhead(v)
+		err = s.readAhead(v)
+		if err != nil {
+			return err
+		}
+		return s.readArrivals(v)
 	})
 	if err != nil {
 		return nil, err
@@ -44,6 +48,7 @@ func rebuild(st *store.Store, self member.ID) (*state, error) {
 	for _, str := range s.streams {
 		s.readWithdrawals(str)
 	}
+	s.readOpen()
 	s.index(self)
 	return s, nil
 }
@@ -99,6 +104,9 @@ func (s *state) readStreams(v *store.View, self member.ID) error {
 			return err
 		}
 		str.no = no
+		if !str.own && !str.readers.has(self) {
+			str.addGrant(self, 0) // as when its opening came
+		}
 		head, err := v.GetKey(tableHeads, numberKey(no))
 		if err != nil {
 			return fmt.Errorf("read head of stream %s: %w", str.id, err)
@@ -113,6 +121,11 @@ func (s *state) readStreams(v *store.View, self member.ID) error {
 		s.streams[no-1] = str
 		s.byID[str.name()] = no
 	}
+	return nil
+}
+
+// readOpen finds the stream of each channel, once grants are read: they change what a stream is for.
+func (s *state) readOpen() {
 	for _, str := range s.streams {
 		if !str.own {
 			continue
@@ -123,7 +136,22 @@ func (s *state) readStreams(v *store.View, self member.ID) error {
 			s.open[str.key] = str.no
 		}
 	}
-	return nil
+}
+
+// readArrivals reads what is remembered of members and projects.
+func (s *state) readArrivals(v *store.View) error {
+	err := v.Each(tableArrivals, func(key, value []byte) error {
+		a, err := decodeArrival(value)
+		s.arrivals[member.ID(key)] = a
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return v.Each(tableLegacy, func(key, value []byte) error {
+		s.legacy[string(key)] = parseMemberSet(string(value))
+		return nil
+	})
 }
 
 func (s *state) readAhead(v *store.View) error {
@@ -219,7 +247,27 @@ func (s *state) readEntry(str *streamState, n uint64, value []byte, received map
 		str.targets = append(str.targets, target{owner: str.owner, stream: h.Target, sequence: h.TargetSequence})
 	case ententev1.EntryType_ENTRY_TYPE_RELEASE:
 		s.readRelease(str, n, e, received)
+	case ententev1.EntryType_ENTRY_TYPE_GRANT:
+		return readGrant(str, n, e)
 	}
+	return nil
+}
+
+// readGrant takes a stored grant into its stream, also one that came when this program was older and did not know the type.
+func readGrant(str *streamState, n uint64, e *storedEntry) error {
+	if e.state != payloadInline {
+		return nil
+	}
+	payload := &ententev1.StreamPayload{}
+	err := proto.Unmarshal(e.inline, payload)
+	if err != nil {
+		return fmt.Errorf("entry %d: read grant: %w", n, err)
+	}
+	g, err := stream.ParseGrant(payload.GetGrant(), str.owner, str.id)
+	if err != nil {
+		return nil // kept unread by an older program: it opens nothing
+	}
+	str.addGrant(g.Reader, n)
 	return nil
 }
 

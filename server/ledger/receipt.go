@@ -24,6 +24,7 @@ const (
 
 // PendingReceipts signs a receipt for each stream of an owner of which more is applied than the last receipt said.
 func (l *Ledger) PendingReceipts(owner member.ID) ([]*ententev1.SignedDocument, error) {
+	key := l.signingKey()
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	var list []*ententev1.SignedDocument
@@ -40,7 +41,7 @@ func (l *Ledger) PendingReceipts(owner member.ID) ([]*ententev1.SignedDocument, 
 		if err != nil {
 			return nil, fmt.Errorf("encode receipt: %w", err)
 		}
-		list = append(list, member.SignDocument(documentReceipt, body, l.cfg.Self, l.cfg.SigningKey))
+		list = append(list, member.SignDocument(documentReceipt, body, l.cfg.Self, key))
 	}
 	return list, nil
 }

@@ -115,6 +115,9 @@ func (b *batch) eraseReceived(s *streamState, sequence uint64, receiptFor stream
 	if err != nil {
 		return err
 	}
+	if e.state == payloadInline && sequence > 1 && e.header[1] == byte(ententev1.EntryType_ENTRY_TYPE_GRANT) {
+		return nil // it tells who reads the stream, and holds nothing of anybody
+	}
 	if e.state == payloadInline && sequence > 1 {
 		return b.eraseUnread(s, sequence, e, receiptFor)
 	}
@@ -240,7 +243,15 @@ func (b *batch) receiveOpening(owner member.ID, v stream.Verified) (*streamState
 	if opening == nil || member.ID(opening.GetOwner()) != owner || owner == b.l.cfg.Self {
 		return nil, fmt.Errorf("opening names another owner: %w", ErrRefused)
 	}
-	return b.addStream(opening)
+	s, err := b.addStream(opening)
+	if err != nil {
+		return nil, err
+	}
+	// Whoever verified the opening saw a grant for this member, where the opening does not name it.
+	if !s.readers.has(b.l.cfg.Self) {
+		s.addGrant(b.l.cfg.Self, 0)
+	}
+	return s, nil
 }
 
 // applyEntry stores one verified entry.
@@ -254,6 +265,12 @@ func (b *batch) applyEntry(s *streamState, v stream.Verified) error {
 		if err != nil {
 			return err
 		}
+	case v.Header.Type == ententev1.EntryType_ENTRY_TYPE_GRANT && v.Grant != nil:
+		if v.Grant.Number != s.grantCount()+1 {
+			return fmt.Errorf("entry %d of stream %s: grant %d after %d: %w", v.Header.Sequence, s.id, v.Grant.Number, s.grantCount(), ErrRefused)
+		}
+		e.state, e.salt, e.inline = payloadInline, v.Salt, v.Payload
+		b.granted(s, v.Grant.Reader, v.Header.Sequence)
 	case len(v.Payload) > 0 && b.isAhead(target{owner: s.owner, stream: s.id, sequence: v.Header.Sequence}):
 		e.state = payloadErased
 		b.noteErased(s, v.Header.Sequence, s.id)

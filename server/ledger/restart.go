@@ -39,12 +39,29 @@ func (l *Ledger) distrust() {
 			s.retired = true
 		default:
 			s.unconfirmed = map[member.ID]bool{}
-			for _, m := range s.readers {
+			for _, m := range l.mayHold(s) {
 				s.unconfirmed[m] = true
 			}
 			l.confirmBy = l.cfg.Now().Add(l.cfg.ConfirmWithin)
 		}
 	}
+}
+
+// mayHold is who may know a head of an own stream: its readers, and, since the last thing that was written and lost may
+// have been a grant, everybody to whom a grant could have opened it.
+func (l *Ledger) mayHold(s *streamState) memberSet {
+	if s.kind == ententev1.StreamKind_STREAM_KIND_BILATERAL || s.closed {
+		return s.readers
+	}
+	d := l.cfg.Directory()
+	others := d.members()
+	if s.kind == ententev1.StreamKind_STREAM_KIND_PROJECT {
+		others = nil
+		if p := d.Projects[s.project]; p != nil {
+			others = newMemberSet(p.Participants...)
+		}
+	}
+	return s.readers.union(others.without(l.cfg.Self))
 }
 
 // Unconfirmed gives the readers whose answer is still needed before all own streams can be written, in order.
@@ -198,7 +215,7 @@ func (l *Ledger) WithdrawTail(ctx context.Context, tail LostTail) error {
 			return nil
 		}
 		b.changeStream(s.no).withdrawnTo = tail.Size
-		out, err := b.channelStream(s.key, s.readers, s.id, false)
+		out, err := b.successor(s)
 		if err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ func (s *sim) standing(at *node, owner, reader member.ID) (map[entryKey]seen, []
 		s.w.must(err)
 		var readers []string
 		for _, m := range info.Readers {
-			if slices.Contains(s.people.members, string(m)) {
+			if !slices.Contains(info.Granted, m) && slices.Contains(s.people.members, string(m)) {
 				readers = append(readers, string(m))
 			}
 		}
@@ -103,6 +103,7 @@ func (s *sim) checkWanted(own *simNode) []string {
 	}
 	var wrong []string
 	holders := s.holders(own)
+	reads := s.readsNamed(own, holders)
 	var known []ledger.RecordID
 	back := map[ledger.RecordID]bool{}
 	for ref := range own.m.records {
@@ -130,6 +131,10 @@ func (s *sim) checkWanted(own *simNode) []string {
 			if own.restored && !slices.Contains(known, e.record) {
 				continue // given back by a reader; it stands until its system pushes it again, or withdraws it
 			}
+			if !e.stand.has(member.ID(reader)) {
+				wrong = append(wrong, s.checkGranted(own, reader, e, reads)...)
+				continue
+			}
 			if back[e.record] {
 				if !may[e.record] {
 					wrong = append(wrong, fmt.Sprintf("%s for %s: record %s is held back, and stands for one who may not have it", own.id, reader, e.record))
@@ -144,6 +149,40 @@ func (s *sim) checkWanted(own *simNode) []string {
 		wrong = append(wrong, s.checkMerge(own, at)...)
 	}
 	return wrong
+}
+
+// readsNamed tells whether a reader has a record that another one names.
+func (s *sim) readsNamed(own *simNode, holders func(modelName) []string) func(string, modelName) bool {
+	return func(reader string, n modelName) bool {
+		if n.owner != own.id {
+			return slices.Contains(holders(n), reader)
+		}
+		at, _ := s.standing(own.n, own.id, member.ID(reader))
+		for _, e := range at {
+			if e.record == own.n.id(n.ref) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// checkGranted: what a reader has by a grant is what it may have.
+func (s *sim) checkGranted(own *simNode, reader string, e seen, reads func(string, modelName) bool) []string {
+	s.granted++
+	for ref, r := range own.m.records {
+		if own.n.id(ref) != e.record {
+			continue
+		}
+		v := r.versions[r.top]
+		out := e.stand.project != "" && !slices.Contains(s.people.project, reader)
+		denied := slices.Contains(v.deny, reader) || len(v.allow) > 0 && !slices.Contains(v.allow, reader)
+		unnamed := slices.ContainsFunc(v.names, func(n modelName) bool { return !reads(reader, n) })
+		if out || denied || unnamed {
+			return []string{fmt.Sprintf("%s for %s: record %s stands by a grant: out %v, denied %v, names what it may not read %v", own.id, reader, e.record, out, denied, unnamed)}
+		}
+	}
+	return nil
 }
 
 // heldBack: after a restore, a record of which readers hold a version that was lost stays as it is for those who may have it,
@@ -330,6 +369,11 @@ func (s *sim) checkStreams(n *simNode) []string {
 	return wrong
 }
 
+// named is a reader that the opening of a stream names.
+func (s *sim) named(info ledger.StreamInfo) member.ID {
+	return info.Readers[slices.IndexFunc(info.Readers, func(m member.ID) bool { return !slices.Contains(info.Granted, m) })]
+}
+
 func (s *sim) verify(n *simNode, info ledger.StreamInfo, entries []*ententev1.Entry, covered func(stream.ID, uint64) bool) []string {
 	if n.lost[info.ID] {
 		return nil // retired with a tail that came back with the reader's checkpoint, or not at all
@@ -337,7 +381,7 @@ func (s *sim) verify(n *simNode, info ledger.StreamInfo, entries []*ententev1.En
 	fail := func(err error) []string {
 		return []string{fmt.Sprintf("%s: stream %s at %d does not verify: %v", n.id, info.ID, info.Size, err)}
 	}
-	r := stream.NewReader(info.Owner, info.ID, info.Readers[0], stream.Edge{})
+	r := stream.NewReader(info.Owner, info.ID, s.named(info), stream.Edge{})
 	c, err := r.Checkpoint(&ententev1.CheckpointUpdate{StreamId: info.ID[:], Checkpoint: info.Checkpoint}, s.w.dir.Roster.VerifyingKeys(info.Owner))
 	if err != nil {
 		return fail(err)

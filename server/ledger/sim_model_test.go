@@ -26,7 +26,7 @@ type modelAudience struct {
 	without  []string
 	members  []string
 	mergeFor []string
-	present  []string // all: who was in when it was said
+	present  []string // all, project: who was in when it was said
 }
 
 type modelVersion struct {
@@ -84,7 +84,19 @@ func (p simPeople) allowedAudiences(self member.ID, list []modelAudience) bool {
 	return !slices.ContainsFunc(list, func(a modelAudience) bool { return a.kind == "project" && !slices.Contains(p.project, string(self)) })
 }
 
+// said is audiences as they are meant when they are said: a project is those who take part then.
+func (p simPeople) said(audiences []modelAudience) []modelAudience {
+	audiences = slices.Clone(audiences)
+	for i := range audiences {
+		if audiences[i].kind == "project" {
+			audiences[i].present = p.project
+		}
+	}
+	return audiences
+}
+
 func (m *model) push(p simPeople, ref string, number uint64, v modelVersion, audiences []modelAudience, replace bool) ententev1.Outcome {
+	audiences = p.said(audiences)
 	if !p.allowedAudiences(m.self, audiences) {
 		return rejected
 	}
@@ -127,6 +139,7 @@ func (m *model) withdraw(ref string, number uint64) ententev1.Outcome {
 }
 
 func (m *model) release(p simPeople, ref string, audiences []modelAudience, replace bool) ententev1.Outcome {
+	audiences = p.said(audiences)
 	r := m.records[ref]
 	if !p.allowedAudiences(m.self, audiences) || r == nil || r.withdrawn || len(audiences) == 0 && !replace {
 		return rejected
@@ -192,7 +205,7 @@ func (p simPeople) meant(self member.ID, a modelAudience, v modelVersion) []stan
 		if !slices.Contains(p.project, string(self)) {
 			return nil
 		}
-		whole, s.kind, s.project = p.project, ententev1.StreamKind_STREAM_KIND_PROJECT, "harbour"
+		whole, s.kind, s.project = keep(a.present, func(one string) bool { return slices.Contains(p.project, one) }), ententev1.StreamKind_STREAM_KIND_PROJECT, "harbour"
 	case "members":
 		whole = a.members
 	}

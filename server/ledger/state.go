@@ -68,7 +68,9 @@ type streamState struct {
 	own         bool
 	kind        ententev1.StreamKind
 	project     string
-	readers     memberSet
+	base        memberSet // the readers that the opening names
+	grants      []granted // what GRANT entries added to them, in order
+	readers     memberSet // both
 	opening     *ententev1.StreamOpening
 	key         channelKey
 	edge        stream.Edge
@@ -99,7 +101,45 @@ type confirmation struct {
 	kept uint64 // bytes of the reader's receipts that are kept
 }
 
+// granted is one GRANT entry. A received stream that this node reads by a grant has one without a sequence from its opening
+// on, until the entry comes.
+type granted struct {
+	reader   member.ID
+	sequence uint64
+}
+
 func (s *streamState) size() uint64 { return s.edge.Size() }
+
+// addGrant notes a GRANT entry. A stream for present and future members is from then on the one for the larger set.
+func (s *streamState) addGrant(reader member.ID, sequence uint64) {
+	at := slices.IndexFunc(s.grants, func(g granted) bool { return g.reader == reader })
+	if at >= 0 {
+		s.grants = slices.Clone(s.grants)
+		s.grants[at].sequence = sequence
+		return
+	}
+	s.grants = append(slices.Clip(s.grants), granted{reader: reader, sequence: sequence})
+	s.readers = s.readers.union(memberSet{reader})
+	if s.kind == ententev1.StreamKind_STREAM_KIND_ALL_MEMBERS_AND_FUTURE {
+		s.key.readers = s.readers.key()
+		return
+	}
+	s.key.granted = s.byGrant().key()
+}
+
+// grantCount is how many GRANT entries stand in the stream.
+func (s *streamState) grantCount() uint64 {
+	var n uint64
+	for _, g := range s.grants {
+		if g.sequence > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// byGrant is the readers that came in by a grant.
+func (s *streamState) byGrant() memberSet { return s.readers.without(s.base...) }
 
 // appendable tells whether the node may write to this own stream.
 func (s *streamState) appendable() bool {
@@ -154,6 +194,8 @@ type state struct {
 	library    []LibraryRef               // lessons and practices, own and received, oldest first
 	authority  map[string]string          // interned names of authorities; the committer's alone
 	intents    map[string]*intents        // interned sets of audiences; the committer's alone
+	arrivals   map[member.ID]arrival      // who is or was in the roster, and from when streams for future members are open to it
+	legacy     map[string]memberSet       // by project: who took part when audiences began to keep that themselves
 	digests    map[digestKey]*stream.Hash // cached digests
 	lost       map[stream.ID]LostTail     // heads of own streams that readers hold beyond ours
 	erasures   []Erasure                  // received entries erased since the start, oldest first
@@ -178,6 +220,8 @@ func newState() *state {
 		intents:    map[string]*intents{},
 		digests:    map[digestKey]*stream.Hash{},
 		lost:       map[stream.ID]LostTail{},
+		arrivals:   map[member.ID]arrival{},
+		legacy:     map[string]memberSet{},
 	}
 }
 
