@@ -51,7 +51,8 @@ type Project struct {
 
 	hashes [][32]byte
 	listed map[ID]bool
-	ever   map[ID]bool // the chain has, or had, it in
+	ever   map[ID]bool   // the chain has, or had, it in
+	leftAt map[ID]uint64 // number of the document by which it left last
 }
 
 // VerifyProject reads the whole chain of one project, in order, and checks it: numbers from 1 without gaps, each naming
@@ -94,6 +95,27 @@ func (p *Project) Has(id ID) bool {
 
 // Ever says whether a member takes part, or once did: what it shared then is of the project, and so is what it takes back.
 func (p *Project) Ever(id ID) bool { return p.ever[id] }
+
+// Left says whether a member once took part and has left, or was removed, by the documents of the project. One that is only
+// suspended in the roster has not left.
+func (p *Project) Left(id ID) bool { return p.ever[id] && !p.listed[id] }
+
+// ShownTo is how many documents of the chain, from the first on, a member may have: all for one that takes part; for one
+// that has left, those up to its departure, so that its node learns of that and of nothing later; none for all others.
+func (p *Project) ShownTo(id ID) uint64 {
+	switch {
+	case p.Has(id):
+		return p.Number
+	case p.Left(id):
+		return p.leftAt[id]
+	}
+	return 0
+}
+
+// Takes says whether records of a kind may be shared in the project: the charter names the kinds, or none for all.
+func (p *Project) Takes(kind ententev1.RecordKind) bool {
+	return len(p.DataCategories) == 0 || slices.Contains(p.DataCategories, kind)
+}
 
 // Extends says whether p is the same chain as held, as long or longer.
 func (p *Project) Extends(held *Project) bool {
@@ -186,6 +208,7 @@ func (p *Project) open(body *ententev1.ProjectDocument, roster *Roster) error {
 	}
 	p.listed = make(map[ID]bool, len(participants))
 	p.ever = make(map[ID]bool, len(participants))
+	p.leftAt = map[ID]uint64{}
 	for _, id := range participants {
 		if !roster.known[id] {
 			return fmt.Errorf("charter: its participant %s is not a member", id)
@@ -277,7 +300,7 @@ func (p *Project) apply(body *ententev1.ProjectDocument, roster *Roster) error {
 	case *ententev1.ProjectDocument_Admission:
 		return p.admit(content.Admission, roster)
 	case *ententev1.ProjectDocument_Departure:
-		return p.depart(content.Departure)
+		return p.depart(content.Departure, body.GetNumber())
 	case *ententev1.ProjectDocument_End:
 		if len(content.End.GetReason()) > maxEndReason {
 			return fmt.Errorf("the reason of its end is longer than %d bytes", maxEndReason)
@@ -305,7 +328,7 @@ func (p *Project) admit(admission *ententev1.ProjectAdmission, roster *Roster) e
 	return nil
 }
 
-func (p *Project) depart(departure *ententev1.ProjectDeparture) error {
+func (p *Project) depart(departure *ententev1.ProjectDeparture, number uint64) error {
 	id, err := ParseID(departure.GetMember())
 	if err != nil {
 		return fmt.Errorf("departure: %w", err)
@@ -317,5 +340,6 @@ func (p *Project) depart(departure *ententev1.ProjectDeparture) error {
 		return fmt.Errorf("departure: %s is not a participant", id)
 	}
 	delete(p.listed, id)
+	p.leftAt[id] = number
 	return nil
 }

@@ -85,10 +85,16 @@ func (s *streamState) opensByItself() bool {
 	return s.own && s.kind == ententev1.StreamKind_STREAM_KIND_ALL_MEMBERS_AND_FUTURE && !s.closed && !s.retired
 }
 
-// Arrivals notes who has come into the roster and who has left, and opens the streams for future members to those whose
-// delay is over. It is called after each change of the directory and regularly; where there is nothing to do it costs
-// nothing.
+// Arrivals does what time brings: it notes who has come into the roster and who has left, opens the streams for future
+// members to those whose delay is over, and takes back what stands in projects whose date has passed. It is called after each
+// change of the directory and regularly; where there is nothing to do it costs nothing.
 func (l *Ledger) Arrivals(ctx context.Context) error {
+	if l.projectsPassed() {
+		err := l.planAll(ctx)
+		if err != nil {
+			return fmt.Errorf("take back what stands in projects that are over: %w", err)
+		}
+	}
 	if !l.arrivalsDue() {
 		return nil
 	}
@@ -108,6 +114,25 @@ func (l *Ledger) Arrivals(ctx context.Context) error {
 		return nil
 	}
 	return l.planAll(ctx)
+}
+
+// projectsPassed tells whether the date of a project has passed of which something may stand. It says so once for each; after
+// a start, once more.
+func (l *Ledger) projectsPassed() bool {
+	now := l.cfg.Now()
+	projects := l.cfg.Directory().Projects
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	passed := false
+	for _, s := range l.state.streams {
+		p := projects[s.project]
+		if !s.own || p == nil || now.Before(p.EndsAt) || l.passed[p.ID] {
+			continue
+		}
+		l.passed[p.ID] = true
+		passed = true
+	}
+	return passed
 }
 
 // arrivalsDue tells whether Arrivals has something to do.

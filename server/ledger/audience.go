@@ -146,6 +146,20 @@ func (d *Directory) resolve(self member.ID, now time.Time, audiences []*ententev
 	return list, wrong
 }
 
+// outside says which audiences are projects that do not take records of a kind. It is asked of audiences that resolve.
+func (d *Directory) outside(kind ententev1.RecordKind, list []intent) []*ententev1.FieldViolation {
+	var wrong []*ententev1.FieldViolation
+	for i, in := range list {
+		p := d.Projects[in.audience.GetProject().GetProjectId()]
+		if p == nil || p.Takes(kind) {
+			continue
+		}
+		wrong = append(wrong, &ententev1.FieldViolation{Field: fmt.Sprintf("audiences[%d].project.project_id", i),
+			Reason: "is a project that does not take records of this kind"})
+	}
+	return wrong
+}
+
 // mergeIntents adds intents to those in force, each once.
 func mergeIntents(in *intents, more []intent) []intent {
 	var list []intent

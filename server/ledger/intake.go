@@ -77,7 +77,11 @@ func (l *Ledger) prepare(authority string, it Item) *prepared {
 	p.verdict.ProviderReference, p.verdict.Version, p.verdict.RecordId = e.GetProviderReference(), e.GetVersion(), p.id[:]
 	p.verdict.Violations = append(p.verdict.Violations, l.cfg.CheckRecord(it.Record)...)
 	var wrong []*ententev1.FieldViolation
-	p.intents, wrong = l.cfg.Directory().resolve(l.cfg.Self, l.cfg.Now(), it.Audiences)
+	directory := l.cfg.Directory()
+	p.intents, wrong = directory.resolve(l.cfg.Self, l.cfg.Now(), it.Audiences)
+	if len(wrong) == 0 {
+		wrong = directory.outside(KindOf(it.Record.GetBody()), p.intents)
+	}
 	p.verdict.Violations = append(p.verdict.Violations, wrong...)
 	names, wrong := l.names(authority, p.id, it.Record.GetBody())
 	p.verdict.Violations = append(p.verdict.Violations, wrong...)
@@ -447,6 +451,11 @@ func (b *batch) takeRelease(id RecordID, list []intent, replace bool, verdict *e
 	verdict.Version = known.version
 	if known.withdrawn {
 		reject(verdict, "provider_reference", "names a record that is withdrawn; only a higher version can be released")
+		return nil
+	}
+	verdict.Violations = b.l.cfg.Directory().outside(known.kind, list)
+	if len(verdict.Violations) > 0 {
+		verdict.Outcome = ententev1.Outcome_OUTCOME_REJECTED
 		return nil
 	}
 	if !replace {

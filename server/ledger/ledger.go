@@ -68,11 +68,12 @@ type Ledger struct {
 	requests chan *request
 	stopped  chan struct{} // closed when Run has ended
 
-	mu         sync.RWMutex // covers state, changed and signing
+	mu         sync.RWMutex // covers state, changed, signing and passed
 	committing sync.Mutex   // held from the begin of a commit until the state tells of it
 	state      *state
 	changed    chan struct{} // closed and replaced at each commit that changed something
 	signing    ed25519.PrivateKey
+	passed     map[string]bool // projects whose date has passed, and by which everything was planned since
 
 	gaveUp    bool      // the wait for readers and lost tails is over; the committer's alone
 	confirmBy time.Time // when the wait for readers ends; zero when there is nothing to wait for
@@ -94,7 +95,7 @@ func Open(st *store.Store, cfg Config) (*Ledger, error) {
 	if cfg.ConfirmWithin == 0 {
 		cfg.ConfirmWithin = 10 * time.Second
 	}
-	l := &Ledger{cfg: cfg, store: st, ids: newIDMaker(cfg.IDKey), requests: make(chan *request, 256), stopped: make(chan struct{}), changed: make(chan struct{}), signing: cfg.SigningKey}
+	l := &Ledger{cfg: cfg, store: st, ids: newIDMaker(cfg.IDKey), requests: make(chan *request, 256), stopped: make(chan struct{}), changed: make(chan struct{}), signing: cfg.SigningKey, passed: map[string]bool{}}
 	rebuilt, err := rebuild(st, cfg.Self)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
@@ -275,8 +276,16 @@ func (l *Ledger) Changed() <-chan struct{} {
 	return l.changed
 }
 
-// DirectoryChanged plans all releases again after the roster or a project has changed.
+// DirectoryChanged plans all releases again after the roster or a project has changed. Where the roster says that the own
+// member has left the federation, it erases what others have released to it.
 func (l *Ledger) DirectoryChanged(ctx context.Context) error {
+	own, _ := l.cfg.Directory().Roster.Member(l.cfg.Self)
+	if own.Left {
+		err := l.eraseReceived(ctx)
+		if err != nil {
+			return err
+		}
+	}
 	err := l.Arrivals(ctx)
 	if err != nil {
 		return err
@@ -309,7 +318,12 @@ func (l *Ledger) planAll(ctx context.Context) error {
 		}
 	}
 	l.mu.RUnlock()
-	return l.submitPlans(ctx, concerned)
+	err := l.submitPlans(ctx, concerned)
+	if err != nil || len(concerned) > 0 {
+		return err
+	}
+	// Nothing to plan; but who follows must look again at what it may see.
+	return l.submit(ctx, 1, func(*batch) error { return nil })
 }
 
 // submitPlans plans records again, some at a time, so that intake goes on between.

@@ -28,14 +28,22 @@ type StreamInfo struct {
 	Closed     bool // takes withdrawals only
 	Hidden     bool // received, and after an unclean stop not to be shown until its withdrawals are known
 	Frozen     bool // received: its owner has shown two histories
+	Left       bool // received, of a project that the own member has left: nobody here may read it any more
 	Stranger   bool // of a project that its owner, by the project's documents, never took part in
 	OpenedAt   time.Time
 }
 
 func (l *Ledger) info(s *streamState) StreamInfo {
 	p := l.cfg.Directory().Projects[s.project]
-	return StreamInfo{Stranger: p != nil && !p.Ever(s.owner), No: s.no, ID: s.id, Owner: s.owner, Kind: s.kind, Project: s.project, Readers: s.readers, Granted: s.byGrant(), Size: s.size(), Root: s.edge.Root(),
+	return StreamInfo{Stranger: p != nil && !p.Ever(s.owner), Left: l.left(s), No: s.no, ID: s.id, Owner: s.owner, Kind: s.kind, Project: s.project, Readers: s.readers, Granted: s.byGrant(), Size: s.size(), Root: s.edge.Root(),
 		Checkpoint: s.checkpoint, Closed: s.closed || s.retired, Hidden: s.hidden || s.frozen, Frozen: s.frozen, OpenedAt: s.opening.GetOpenedAt().AsTime()}
+}
+
+// left tells whether a stream came by a project that the own member has left since. Its owners withdraw what is in it; until
+// that is here, it is already denied.
+func (l *Ledger) left(s *streamState) bool {
+	p := l.cfg.Directory().Projects[s.project]
+	return p != nil && !s.own && p.Left(l.cfg.Self)
 }
 
 // Streams gives all streams, own and received.

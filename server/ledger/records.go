@@ -172,7 +172,7 @@ func (l *Ledger) libraryPlaces(n Name) []heldPlace {
 	for _, at := range l.state.held[n] {
 		s := l.state.stream(at.stream)
 		switch {
-		case s.hidden || s.frozen:
+		case s.hidden || s.frozen || l.left(s):
 		case s.project == "":
 			open = append(open, at)
 		default:

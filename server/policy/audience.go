@@ -3,6 +3,7 @@ package policy
 import (
 	"slices"
 
+	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
 )
 
@@ -53,4 +54,14 @@ func ClearAmong[T any](reader member.ID, members []member.ID, value T) (Cleared[
 		return Cleared[T]{}, false
 	}
 	return Cleared[T]{value}, true
+}
+
+// ClearChain lets the documents of a project go to a member: all to one that takes part, to one that has left what led to
+// its departure, to everybody else none.
+func ClearChain(reader member.ID, project *member.Project, chain []*ententev1.SignedDocument) (Cleared[[]*ententev1.SignedDocument], bool) {
+	shown := min(project.ShownTo(reader), uint64(len(chain)))
+	if reader == "" || shown == 0 {
+		return Cleared[[]*ententev1.SignedDocument]{}, false
+	}
+	return Cleared[[]*ententev1.SignedDocument]{chain[:shown:shown]}, true
 }

@@ -23,6 +23,9 @@
 package policy
 
 import (
+	"slices"
+	"strings"
+
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
 )
@@ -135,6 +138,14 @@ func (t Table) Allowed(method string, caller member.Identity, self member.ID) bo
 		}
 	}
 	return false
+}
+
+// AfterLeaving says whether a method stays open to the own people of a member that has left the federation: what concerns its
+// own records and the running of its node. What others released to it is closed to them at once, before it is erased.
+func AfterLeaving(method string) bool {
+	service, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	return slices.Contains([]string{ententev1.IntakeService_ServiceDesc.ServiceName, ententev1.AdminService_ServiceDesc.ServiceName,
+		"grpc.health.v1.Health"}, service)
 }
 
 // Methods lists the methods that have a line, in the order of the table.
