@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
@@ -32,6 +33,8 @@ type Seat struct {
 	Kind ententev1.MemberKind
 	// Root is its offline root key, Signing its signing key.
 	Root, Signing ed25519.PrivateKey
+	// Retired are earlier signing keys.
+	Retired []ed25519.PrivateKey
 	// Authority issues its certificates.
 	Authority *member.Authority
 	// IDKey is its key for record ids, derived from the member's id alone: two federations give the same ids.
@@ -54,6 +57,10 @@ type Federation struct {
 	valid   time.Duration
 	genesis *ententev1.SignedDocument
 	number  uint64
+
+	changes  []*ententev1.SignedDocument
+	founders []member.ID
+	voting   []member.ID // founders in good standing
 }
 
 // Found makes a federation of the given members; the coordinators among them are those named. Keys come from rand,
@@ -84,6 +91,7 @@ func Found(members, coordinators []member.ID, rand io.Reader, now func() time.Ti
 		}
 	}
 	f.genesis = genesis
+	f.founders, f.voting = slices.Clone(members), slices.Clone(members)
 	f.ID = member.FederationID(genesis)
 	return f, nil
 }
@@ -127,12 +135,12 @@ func (f *Federation) Seat(id member.ID) *Seat {
 // Roster assembles and verifies a new roster with what the seats say now, numbered one above the last.
 func (f *Federation) Roster() (*member.Roster, error) {
 	f.number++
-	a := member.Assembly{Genesis: f.genesis, Number: f.number, Assembler: f.assembler().ID, ValidFor: f.valid}
+	a := member.Assembly{Genesis: f.genesis, Changes: f.changes, Number: f.number, Assembler: f.assembler().ID, ValidFor: f.valid}
 	for _, s := range f.Seats {
 		s.number++
 		entry, err := member.NewEntry(f.ID, member.Member{ID: s.ID, Name: "Member " + string(s.ID), Kind: s.Kind,
 			Authorities: []*x509.Certificate{s.Authority.Certificate()}, Addresses: s.Addresses,
-			SigningKeys: []member.SigningKey{{Key: s.Signing.Public().(ed25519.PublicKey), State: ententev1.SigningKeyState_SIGNING_KEY_STATE_CURRENT}}},
+			SigningKeys: s.signingKeys()},
 			s.number, s.Root, f.now())
 		if err != nil {
 			return nil, fmt.Errorf("roster entry of %s: %w", s.ID, err)
@@ -144,6 +152,14 @@ func (f *Federation) Roster() (*member.Roster, error) {
 		return nil, fmt.Errorf("assemble roster: %w", err)
 	}
 	return member.VerifyRoster(doc, f.ID, nil, f.now())
+}
+
+func (s *Seat) signingKeys() []member.SigningKey {
+	keys := []member.SigningKey{{Key: s.Signing.Public().(ed25519.PublicKey), State: ententev1.SigningKeyState_SIGNING_KEY_STATE_CURRENT}}
+	for _, key := range s.Retired {
+		keys = append(keys, member.SigningKey{Key: key.Public().(ed25519.PublicKey), State: ententev1.SigningKeyState_SIGNING_KEY_STATE_RETIRED})
+	}
+	return keys
 }
 
 func (f *Federation) assembler() *Seat {
@@ -188,4 +204,63 @@ func (f *Federation) Certificate(ident member.Identity) (*tls.Certificate, error
 		return nil, fmt.Errorf("certificate for %s: %w", ident, err)
 	}
 	return &cert, nil
+}
+
+// Admit seats a member more, by the roots of all founders. It counts from the next Roster on.
+func (f *Federation) Admit(id member.ID) (*Seat, error) {
+	s, err := f.seat(id, false)
+	if err != nil {
+		return nil, fmt.Errorf("seat %s: %w", id, err)
+	}
+	err = f.change(ententev1.RosterChangeKind_ROSTER_CHANGE_KIND_ADMISSION, id, s.Root.Public().(ed25519.PublicKey))
+	if err != nil {
+		return nil, err
+	}
+	f.Seats = append(f.Seats, s)
+	slices.SortFunc(f.Seats, func(a, b *Seat) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return s, nil
+}
+
+// Suspend takes a member out until further notice, from the next Roster on, as all that follow.
+func (f *Federation) Suspend(id member.ID) error {
+	return f.change(ententev1.RosterChangeKind_ROSTER_CHANGE_KIND_SUSPENSION, id, nil)
+}
+
+// Reinstate ends a suspension.
+func (f *Federation) Reinstate(id member.ID) error {
+	return f.change(ententev1.RosterChangeKind_ROSTER_CHANGE_KIND_REINSTATEMENT, id, nil)
+}
+
+// Remove takes a member out for good.
+func (f *Federation) Remove(id member.ID) error {
+	return f.change(ententev1.RosterChangeKind_ROSTER_CHANGE_KIND_REMOVAL, id, nil)
+}
+
+// Depart lets a member leave, by its own root.
+func (f *Federation) Depart(id member.ID) error {
+	return f.change(ententev1.RosterChangeKind_ROSTER_CHANGE_KIND_DEPARTURE, id, nil)
+}
+
+func (f *Federation) change(kind ententev1.RosterChangeKind, id member.ID, root ed25519.PublicKey) error {
+	doc, err := member.NewChange(f.ID, uint64(len(f.changes))+1, kind, id, root, f.now())
+	if err != nil {
+		return fmt.Errorf("change the standing of %s: %w", id, err)
+	}
+	if kind == ententev1.RosterChangeKind_ROSTER_CHANGE_KIND_DEPARTURE {
+		member.AddSignature(doc, id, f.Seat(id).Root)
+	} else {
+		for _, founder := range f.voting {
+			member.AddSignature(doc, founder, f.Seat(founder).Root)
+		}
+	}
+	f.changes = append(f.changes, doc)
+	out := kind == ententev1.RosterChangeKind_ROSTER_CHANGE_KIND_SUSPENSION || kind == ententev1.RosterChangeKind_ROSTER_CHANGE_KIND_REMOVAL ||
+		kind == ententev1.RosterChangeKind_ROSTER_CHANGE_KIND_DEPARTURE
+	if out {
+		f.voting = slices.DeleteFunc(f.voting, func(one member.ID) bool { return one == id })
+	}
+	if kind == ententev1.RosterChangeKind_ROSTER_CHANGE_KIND_REINSTATEMENT && slices.Contains(f.founders, id) {
+		f.voting = append(f.voting, id)
+	}
+	return nil
 }

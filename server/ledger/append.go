@@ -149,9 +149,8 @@ func (b *batch) closeOthers(key channelKey) error {
 			if s.key != other || s.closed || !s.appendable() {
 				continue
 			}
-			// "Present members" of before a joiner and of after are both still meant, each by its records: neither ends
-			// the other.
-			if key.kind == ententev1.StreamKind_STREAM_KIND_ALL_MEMBERS && slices.Equal(b.memo.active(s), s.base) {
+			// Those present before a newcomer and after are both still meant, each by its records: neither ends the other.
+			if b.stillMeant(s) {
 				continue
 			}
 			err := b.close(s)
@@ -161,6 +160,22 @@ func (b *batch) closeOthers(key channelKey) error {
 		}
 	}
 	return nil
+}
+
+// stillMeant tells whether a stream for those who were present at some time is one for members, or participants, who are all
+// still there.
+func (b *batch) stillMeant(s *streamState) bool {
+	if !slices.Equal(b.memo.active(s), s.base) {
+		return false
+	}
+	switch s.kind {
+	case ententev1.StreamKind_STREAM_KIND_ALL_MEMBERS:
+		return true
+	case ententev1.StreamKind_STREAM_KIND_PROJECT:
+		p := b.l.cfg.Directory().Projects[s.project]
+		return p != nil && s.base.within(newMemberSet(p.Participants...))
+	}
+	return false
 }
 
 // close appends the closing: from here on the stream takes withdrawals only.

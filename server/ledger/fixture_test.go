@@ -30,6 +30,8 @@ type world struct {
 	fed  *federation.Federation
 	dir  *ledger.Directory
 	path map[member.ID]string
+
+	grantDelay time.Duration
 }
 
 func newWorld(t testing.TB) *world {
@@ -86,7 +88,7 @@ func (w *world) start(id member.ID, clean bool) *node {
 	cfg := ledger.Config{Self: id, IDKey: seat.IDKey, SigningKey: seat.Signing, Directory: func() *ledger.Directory { return w.dir },
 		CheckRecord:  func(*ententev1.Record) []*ententev1.FieldViolation { return nil },
 		CheckRelease: lacksEvaluation,
-		Now:          w.clock, Rand: seeded("salts of " + string(id) + w.now.String()), Logger: slog.New(slog.DiscardHandler), ConfirmWithin: time.Hour}
+		Now:          w.clock, Rand: seeded("salts of " + string(id) + w.now.String()), Logger: slog.New(slog.DiscardHandler), ConfirmWithin: time.Hour, GrantDelay: w.grantDelay}
 	l, err := ledger.Open(st, cfg)
 	w.must(err)
 	if clean {

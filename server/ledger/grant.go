@@ -179,6 +179,9 @@ func (l *Ledger) Grant(ctx context.Context, id stream.ID, reader member.ID, dryR
 		result.Preview.Outcome = ententev1.ReaderOutcome_READER_OUTCOME_READS
 		return err
 	})
+	if err == nil && result.Sequence > 0 {
+		err = l.planWaiting(ctx) // what names the records that the reader has now
+	}
 	return result, errors.Join(err, refused)
 }
 

@@ -104,6 +104,7 @@ func (s *sim) checkWanted(own *simNode) []string {
 	var wrong []string
 	holders := s.holders(own)
 	reads := s.readsNamed(own, holders)
+	byGrant := s.byGrant(own)
 	var known []ledger.RecordID
 	back := map[ledger.RecordID]bool{}
 	for ref := range own.m.records {
@@ -117,7 +118,7 @@ func (s *sim) checkWanted(own *simNode) []string {
 		var want, got []string
 		may := map[ledger.RecordID]bool{}
 		for ref, r := range own.m.records {
-			for _, st := range own.m.stands(s.people, ref, holders) {
+			for _, st := range own.m.stands(s.people, ref, holders, byGrant) {
 				if st.has(member.ID(reader)) && back[own.n.id(ref)] {
 					may[own.n.id(ref)] = true
 				} else if st.has(member.ID(reader)) {
@@ -160,6 +161,22 @@ func (s *sim) readsNamed(own *simNode, holders func(modelName) []string) func(st
 		at, _ := s.standing(own.n, own.id, member.ID(reader))
 		for _, e := range at {
 			if e.record == own.n.id(n.ref) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// byGrant tells whether a reader has an own record of a node by a grant.
+func (s *sim) byGrant(own *simNode) func(string, modelName) bool {
+	known := map[string]map[entryKey]seen{}
+	return func(reader string, n modelName) bool {
+		if known[reader] == nil {
+			known[reader], _ = s.standing(own.n, own.id, member.ID(reader))
+		}
+		for _, e := range known[reader] {
+			if e.record == own.n.id(n.ref) && !e.stand.has(member.ID(reader)) {
 				return true
 			}
 		}

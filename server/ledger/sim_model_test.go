@@ -229,8 +229,9 @@ func (p simPeople) meant(self member.ID, a modelAudience, v modelVersion) []stan
 	return list
 }
 
-// stands works out where a record has to stand. holders gives who may read a record of another member that this one names.
-func (m *model) stands(p simPeople, ref string, holders func(modelName) []string) []stand {
+// stands works out where a record has to stand. holders gives who may read a record of another member that this one names,
+// byGrant whether a reader has an own one by a grant.
+func (m *model) stands(p simPeople, ref string, holders func(modelName) []string, byGrant func(string, modelName) bool) []stand {
 	r := m.records[ref]
 	if r == nil || r.withdrawn {
 		return nil
@@ -244,7 +245,7 @@ func (m *model) stands(p simPeople, ref string, holders func(modelName) []string
 				}
 				continue
 			}
-			if !slices.ContainsFunc(m.stands(p, n.ref, holders), func(s stand) bool { return s.has(member.ID(reader)) }) {
+			if !byGrant(reader, n) && !slices.ContainsFunc(m.stands(p, n.ref, holders, byGrant), func(s stand) bool { return s.has(member.ID(reader)) }) {
 				return false
 			}
 		}

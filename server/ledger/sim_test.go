@@ -374,7 +374,7 @@ func (s *sim) grant() {
 	outside := keep(s.people.project, func(m string) bool { return m != string(own.id) && !slices.Contains(names(info.Readers), m) })
 	reader := member.ID(pick(s.rng, append(outside, pick(s.rng, s.people.members))))
 	got, err := own.n.Grant(context.Background(), info.ID, reader, s.rng.IntN(4) == 0)
-	s.log("grant %s of %s to %s: %+v %v", info.ID, own.id, reader, got, err)
+	s.log("grant %s of %s to %s: entry %d, duplicate %v, obstacles %v, %v", info.ID, own.id, reader, got.Sequence, got.Duplicate, got.Preview.Obstacles, err)
 	if err == nil {
 		return
 	}
@@ -487,13 +487,23 @@ func (s *sim) settle() {
 	}
 }
 
+// heads is what differs where two digests do.
+func heads(infos []ledger.StreamInfo) string {
+	var list []string
+	for _, info := range infos {
+		list = append(list, fmt.Sprintf("%s %s %v granted %v: %d", info.ID, info.Kind, info.Readers, info.Granted, info.Size))
+	}
+	slices.Sort(list)
+	return strings.Join(list, "\n")
+}
+
 // checkSettled: all readers hold all, all is delivered, and what is withdrawn is applied.
 func (s *sim) checkSettled() []string {
 	var wrong []string
 	for _, a := range s.ids {
 		for _, b := range s.ids {
 			if a != b && s.nodes[a].n.Digest(a, b) != s.nodes[b].n.Digest(a, b) {
-				wrong = append(wrong, fmt.Sprintf("%s does not hold all of %s", b, a))
+				wrong = append(wrong, fmt.Sprintf("%s does not hold all of %s:\n%s\n%s", b, a, heads(s.nodes[a].n.StreamsShared(a, b)), heads(s.nodes[b].n.StreamsShared(a, b))))
 			}
 		}
 		if s.nodes[a].restored {

@@ -1,0 +1,17 @@
+package ledger
+
+import "context"
+
+// ForgetPresent makes the audiences of a record what an earlier version of the program wrote: without who was present.
+func (l *Ledger) ForgetPresent(ctx context.Context, id RecordID) error {
+	return l.submit(ctx, 1, func(b *batch) error {
+		r := b.change(id)
+		list := []intent{{audience: r.intents.list[0].audience}}
+		key, err := encodeIntents(list)
+		if err != nil {
+			return err
+		}
+		r.intents, err = l.state.internIntents(key)
+		return err
+	})
+}
