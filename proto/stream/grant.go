@@ -120,7 +120,7 @@ func parseGrantPayload(payload []byte, owner member.ID, id ID) (grant Grant, und
 	if err != nil {
 		return Grant{}, false, errors.New("not a StreamPayload") // the library's text may quote content
 	}
-	if decoded.GetGrant() == nil || len(decoded.GetMergeFor()) != 0 {
+	if decoded.GetGrant() == nil || !holdsOnly(payload, fieldGrant) {
 		return Grant{}, false, errors.New("not a grant and nothing else")
 	}
 	grant, err = ParseGrant(decoded.GetGrant(), owner, id)

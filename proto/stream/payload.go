@@ -20,6 +20,23 @@ const (
 	fieldGrant          = 4
 )
 
+// holdsOnly says whether, of the fields that this version knows, a payload holds the given one, once, and no other: protobuf
+// takes the last of several and merges messages, and another program might read something else in the same signed bytes.
+func holdsOnly(payload []byte, field protowire.Number) bool {
+	found := 0
+	for rest := payload; len(rest) > 0; {
+		number, kind, n := protowire.ConsumeField(rest)
+		if n < 0 || number <= fieldGrant && (number != field || kind != protowire.BytesType) {
+			return false
+		}
+		if number == field {
+			found++
+		}
+		rest = rest[n:]
+	}
+	return found == 1
+}
+
 // releasePayload is what stands in the payload of a RELEASE.
 type releasePayload struct {
 	record     []byte // part of the payload, not a copy
@@ -102,7 +119,7 @@ func parseOpening(payload []byte, owner member.ID, id ID, self member.ID, grante
 		return openingPayload{}, errors.New("not a StreamPayload") // the library's text may quote content
 	}
 	opening := decoded.GetOpening()
-	if opening == nil || len(decoded.GetMergeFor()) != 0 {
+	if opening == nil || !holdsOnly(payload, fieldOpening) {
 		return openingPayload{}, errors.New("not an opening and nothing else")
 	}
 	if !bytes.Equal(opening.GetStreamId(), id[:]) {
