@@ -26,6 +26,11 @@ type channel struct {
 	mergeFor memberSet // bilateral to a coordinator only
 }
 
+// sameReaders tells whether two channels are for the same readers, whoever reads beside them by grant.
+func (c channel) sameReaders(d channel) bool {
+	return c.key.kind == d.key.kind && c.key.project == d.key.project && c.key.readers == d.key.readers
+}
+
 // today is what decides which channels an audience means.
 type today struct {
 	self      member.ID

@@ -60,9 +60,14 @@ func planRecord(w world, r *record) plan {
 				if len(r.names) > 0 && !c.extra.within(limit) {
 					c = c.ungranted() // who came in by a grant may not read what it names
 				}
-				known := slices.IndexFunc(wanted, func(have channel) bool { return have.key == c.key })
+				known := slices.IndexFunc(wanted, func(have channel) bool { return have.sameReaders(c) })
 				if known < 0 {
 					wanted = append(wanted, c)
+					continue
+				}
+				if wanted[known].key.granted == "" {
+					c.mergeFor = c.mergeFor.union(wanted[known].mergeFor)
+					wanted[known] = c // one of the two reaches those by grant too
 					continue
 				}
 				wanted[known].mergeFor = wanted[known].mergeFor.union(c.mergeFor)

@@ -21,6 +21,9 @@ type System struct {
 	Authority string
 	// Projects that it may subscribe to; AllProjects for everything that the member may see; none: no subscription.
 	Projects []string
+	// Grant says whether the system may open the member's earlier streams to readers, and ask what a reader gets or would
+	// get. It is a matter of the whole member, not of one authority.
+	Grant bool
 }
 
 // Officer is what a member grants one of its officers.
