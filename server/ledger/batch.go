@@ -43,6 +43,8 @@ type batch struct {
 	l   *Ledger
 	tx  *store.Tx
 	now time.Time
+	// gone is set once the own member has left the federation: what still comes is not kept.
+	gone bool
 
 	records  map[RecordID]*record
 	added    []RecordID // new own records, in order
@@ -118,6 +120,8 @@ func (l *Ledger) newBatch(tx *store.Tx) *batch {
 		lost: map[stream.ID]LostTail{}, touched: map[uint32]bool{}, released: map[RecordID][]formBytes{},
 		arrivals: map[member.ID]arrival{}, legacy: map[string]memberSet{}}
 	b.memo = newMeaning(b.today())
+	own, _ := b.memo.directory.Roster.Member(l.cfg.Self)
+	b.gone = own.Left
 	return b
 }
 

@@ -126,6 +126,7 @@ func TestALeaverErasesWhatItHoldsAndItsReceiptsSaySo(t *testing.T) {
 	replicate(xa, xb, "XA", "XB")
 	w.must(submitAll(xa, xb))
 
+	before := w.dir
 	w.put(w.departed("XB"), w.charter())
 	for range 2 { // the second time there is nothing left to do
 		w.must(xb.DirectoryChanged(context.Background()))
@@ -149,6 +150,17 @@ func TestALeaverErasesWhatItHoldsAndItsReceiptsSaySo(t *testing.T) {
 	}
 	w.must(submitAll(xa, xb)) // the owner takes them: the roster still has the leaver's signing key
 
+	t.Run("what an owner sends before it hears of that is not kept", func(t *testing.T) {
+		left := w.dir
+		w.dir = before
+		xa.push(person("late", 1, "Late", toAll()))
+		w.dir = left
+		replicate(xa, xb, "XA", "XB")
+		if got := xb.released("XA", "XB"); len(got) != 0 {
+			t.Errorf("kept: %v", got)
+		}
+		w.must(submitAll(xa, xb))
+	})
 	t.Run("also after a restart", func(t *testing.T) {
 		xb.stop()
 		again := w.start("XB", true)

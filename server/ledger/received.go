@@ -271,7 +271,7 @@ func (b *batch) applyEntry(s *streamState, v stream.Verified) error {
 		}
 		e.state, e.salt, e.inline = payloadInline, v.Salt, v.Payload
 		b.granted(s, v.Grant.Reader, v.Header.Sequence)
-	case len(v.Payload) > 0 && b.isAhead(target{owner: s.owner, stream: s.id, sequence: v.Header.Sequence}):
+	case len(v.Payload) > 0 && (b.gone && !s.own || b.isAhead(target{owner: s.owner, stream: s.id, sequence: v.Header.Sequence})):
 		e.state = payloadErased
 		b.noteErased(s, v.Header.Sequence, s.id)
 	case len(v.Payload) > 0:
@@ -295,10 +295,11 @@ func (b *batch) applyEntry(s *streamState, v stream.Verified) error {
 	return nil
 }
 
-// receiveRelease keeps the payload of a release, unless a withdrawal covers it already.
+// receiveRelease keeps the payload of a release, unless a withdrawal covers it already, or the own member has left: an owner
+// may hear of that a moment later, and send on.
 func (b *batch) receiveRelease(s *streamState, v stream.Verified, e *storedEntry) error {
 	t := target{owner: s.owner, stream: s.id, sequence: v.Header.Sequence}
-	if len(v.Payload) == 0 || b.isAhead(t) {
+	if len(v.Payload) == 0 || b.isAhead(t) || b.gone && !s.own {
 		e.state = payloadErased
 		if !s.own {
 			b.noteErased(s, v.Header.Sequence, s.id)

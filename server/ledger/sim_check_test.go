@@ -168,7 +168,7 @@ func (s *sim) readsNamed(own *simNode, holders func(modelName) []string) func(st
 	}
 }
 
-// byGrant tells whether a reader has an own record of a node by a grant.
+// byGrant tells whether a reader has an own record of a node by a grant, or, after a restore, one that only readers gave back.
 func (s *sim) byGrant(own *simNode) func(string, modelName) bool {
 	known := map[string]map[entryKey]seen{}
 	return func(reader string, n modelName) bool {
@@ -176,7 +176,7 @@ func (s *sim) byGrant(own *simNode) func(string, modelName) bool {
 			known[reader], _ = s.standing(own.n, own.id, member.ID(reader))
 		}
 		for _, e := range known[reader] {
-			if e.record == own.n.id(n.ref) && !e.stand.has(member.ID(reader)) {
+			if e.record == own.n.id(n.ref) && (!e.stand.has(member.ID(reader)) || own.restored && own.m.records[n.ref] == nil) {
 				return true
 			}
 		}
