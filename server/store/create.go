@@ -53,7 +53,7 @@ func create(opts Options, identity []byte) error {
 	if err == nil {
 		return ErrExists
 	}
-	err = removeLeftovers(opts.Path)
+	err = removeLeftovers(filepath.Dir(opts.Path), filepath.Base(opts.Path)+leftoverMark)
 	if err != nil {
 		return err
 	}
@@ -79,17 +79,17 @@ func create(opts Options, identity []byte) error {
 // leftoverMark follows the file's name in the name under which it is made.
 const leftoverMark = ".unfinished-"
 
-func removeLeftovers(path string) error {
-	entries, err := os.ReadDir(filepath.Dir(path))
+// removeLeftovers removes what a crash left in a folder.
+func removeLeftovers(folder, prefix string) error {
+	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return err
 	}
-	prefix := filepath.Base(path) + leftoverMark
 	for _, entry := range entries {
 		if !strings.HasPrefix(entry.Name(), prefix) {
 			continue
 		}
-		err = os.Remove(filepath.Join(filepath.Dir(path), entry.Name()))
+		err = os.Remove(filepath.Join(folder, entry.Name()))
 		if err != nil {
 			return err
 		}
@@ -133,7 +133,8 @@ func (tx *Tx) putMeta(root, identity []byte) error {
 // meta is what Create wrote, opened.
 type meta struct {
 	identity []byte
-	root     []byte // schema and secret; it stays the same when the key changes, and with it all that is derived
+	root     []byte // schema and secret; the secret stays the same when key or schema change, and all that is derived
+	schema   uint32
 	indexKey []byte
 	outdated bool // not all of it is sealed with the current key
 }
@@ -148,9 +149,9 @@ func (v *View) readMeta() (m meta, err error) {
 	if len(schema) != 4 || binary.BigEndian.Uint32(schema) == 0 {
 		return meta{}, fmt.Errorf("%w: it has no schema", ErrNotAStore)
 	}
-	number := binary.BigEndian.Uint32(schema)
-	if number > Schema {
-		return meta{}, fmt.Errorf("%w: the file has schema %d, this program knows up to %d", ErrNewerSchema, number, Schema)
+	m.schema = binary.BigEndian.Uint32(schema)
+	if m.schema > Schema {
+		return meta{}, fmt.Errorf("%w: the file has schema %d, this program knows up to %d", ErrNewerSchema, m.schema, Schema)
 	}
 	m.root, err = v.openMeta(bucket, rootKey, &m.outdated)
 	if err != nil {
@@ -176,12 +177,12 @@ func (v *View) openMeta(bucket *bolt.Bucket, key string, outdated *bool) ([]byte
 	if err != nil {
 		return nil, damage(err, "%s %s", metaBucket, key)
 	}
-	*outdated = *outdated || !v.store.seals.isCurrent(sealed)
+	*outdated = *outdated || !v.seals.isCurrent(sealed)
 	return plain, nil
 }
 
-// reseal seals the meta anew after a change of the key: so the first thing that a keyring has to open is always
+// sealMeta seals the meta anew after a change of the key: so the first thing that a keyring has to open is always
 // sealed with a key that is in use.
-func (s *Store) reseal() error {
+func (s *Store) sealMeta() error {
 	return s.Update(func(tx *Tx) error { return tx.putMeta(s.root, s.identity) })
 }

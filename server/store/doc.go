@@ -29,13 +29,19 @@
 // Keys of tables are stored as HMACs, so no key can be read or guessed in the file. Names of series and tables stand
 // in the file as they are, so they must not hold anything personal.
 //
+// # Care of the file
+//
+// [Store.Backup] copies the file while it is in use, and [Restore] puts such a copy in the place of a file that is not;
+// both open every value before they call it a copy. [Store.Reseal] changes the key. Open brings a file with an earlier
+// schema forward, after it has kept a copy.
+//
 // # What it does not do
 //
 // It does not notice that the whole file was replaced by an older copy of itself: the marker of a clean stop
 // ([WriteMarker], [TakeMarker]) is for that, and lies outside the file and its backups. It does not shrink the file,
 // and a replaced or deleted value stays in a free page, sealed, until that page is written again. It does not batch
-// callers, cache values, or start goroutines. It does not rewrite values when the key changes: the older keys stay
-// in the [Keyring] as long as values need them.
+// callers, cache values, or start goroutines. It does not rewrite values just because a file is opened with another
+// key: the older keys stay in the [Keyring] until Reseal is done.
 //
 // Nothing may be sent over a network inside View or Update: a view that stays open keeps old pages from being
 // used again, and the file grows ([Store.SlowViews] counts such views).

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // A sealed value is: 4 bytes id of the key, 12 bytes nonce, the ciphertext, 16 bytes tag.
@@ -29,7 +30,7 @@ type sealingKey struct {
 	aead cipher.AEAD
 }
 
-// sealer seals with the current key and opens with any key of the ring. It has no state: all may use it at once.
+// sealer seals with the current key and opens with any key of the ring. It does not change: all may use it at once.
 //
 // Nonces are random: two values under one key share a nonce with a chance of 2^-32 after 2^32 values, which is
 // the bound of NIST SP 800-38D. A node that writes that much has its key changed before.
@@ -50,6 +51,22 @@ func newSealer(ring Keyring) (*sealer, error) {
 	}
 	s.current = s.keys[0]
 	return s, nil
+}
+
+// after returns a sealer that also opens what an earlier one opened, for views that hold an old snapshot.
+func (s *sealer) after(earlier *sealer) *sealer {
+	next := &sealer{current: s.current, keys: slices.Clone(s.keys)}
+	for _, key := range earlier.keys {
+		if !next.knows(key.id) {
+			next.keys = append(next.keys, key)
+		}
+	}
+	return next
+}
+
+// knows says whether a key is in the ring.
+func (s *sealer) knows(id keyID) bool {
+	return slices.ContainsFunc(s.keys, func(key sealingKey) bool { return key.id == id })
 }
 
 func newSealingKey(key []byte) (sealingKey, error) {

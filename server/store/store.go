@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	// Schema is the version of the file's layout. A file with a higher one is refused.
-	Schema = 1
+	// Schema is the version of the file's layout. A file with a higher one is refused, one with a lower one is brought
+	// forward when it is opened for writing. Schema 2 has the parts of schema 1; what else it means is the ledger's.
+	Schema = 2
 
 	// MaxView is how long a View may last. Longer ones are counted by SlowViews.
 	MaxView = 50 * time.Millisecond
@@ -39,7 +40,7 @@ type Options struct {
 	Now         func() time.Time // optional: without it SlowViews stays 0
 	Rand        io.Reader        // for nonces, hence unpredictable and never repeating; needed unless ReadOnly
 	MaxBytes    int64            // limit of the file's size; 0 for none, else at least MinMaxBytes; hit up to 16 MiB early
-	InitialMmap int64            // address space mapped from the start, default 1 GiB; growing beyond it waits for all views
+	InitialMmap int64            // address space mapped from the start, default 1 GiB beyond the file; growing past it waits for all views and backups
 	OpenTimeout time.Duration    // how long to wait for another process to let go, default 1 s
 	ReadOnly    bool             // refuse Update; several processes may read, none may write
 }
@@ -56,25 +57,30 @@ func (o Options) check() error {
 
 // Store is an open file. Its methods may be called from several goroutines at once.
 type Store struct {
+	path     string
 	db       *bolt.DB
 	file     *os.File // the one that bbolt has locked; closed by bbolt
 	readOnly bool
 	now      func() time.Time
-	seals    *sealer
-	meta     // as it was at Open, never written afterwards
+	seals    atomic.Pointer[sealer] // replaced only by the writer
+	meta                            // as Open left it, never written afterwards
+	before   uint32                 // the schema that Open brought forward, 0 if it did not
+	kept     string                 // where it keeps that file
 
 	writing sync.Mutex // held by the one writer; guards the next three
 	closed  bool
 	nonces  *bufio.Reader
 	arena   arena
 
+	resealing sync.Mutex // held by Reseal
 	fatal     atomic.Pointer[FatalError]
 	slowViews atomic.Uint64
 }
 
 // Open opens a file that Create made, and checks it from end to end except for the values themselves: see the
-// package comment. Errors: ErrMissing, ErrNotAStore, ErrLocked (at the latest after OpenTimeout), ErrNewerSchema,
-// ErrWrongKey, *DamageError.
+// package comment. A file with an earlier schema is brought forward, unless it is opened for reading only: see
+// [Store.Migrated]. Errors: ErrMissing, ErrNotAStore, ErrLocked (at the latest after OpenTimeout), ErrNewerSchema,
+// ErrWrongKey, ErrKept, *DamageError.
 func Open(opts Options) (*Store, error) {
 	s, err := open(opts)
 	if err != nil {
@@ -92,10 +98,14 @@ func open(opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	return openWith(opts, seals)
+}
+
+func openWith(opts Options, seals *sealer) (*Store, error) {
 	// bbolt crashes on damaged pages when it opens for writing, so the file is inspected under the lock of a
 	// reader first. Should another process write between the two, it will have kept to the same rules.
 	inspected := newStore(opts, seals)
-	err = inspected.openFile(opts, true)
+	err := inspected.openFile(opts, true)
 	if err != nil {
 		return nil, err
 	}
@@ -113,8 +123,11 @@ func open(opts Options) (*Store, error) {
 		return nil, err
 	}
 	s.meta = inspected.meta
-	if s.outdated {
-		err = s.reseal()
+	if s.schema < Schema {
+		err = s.migrate()
+	}
+	if err == nil && s.outdated {
+		err = s.sealMeta()
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -123,7 +136,8 @@ func open(opts Options) (*Store, error) {
 }
 
 func newStore(opts Options, seals *sealer) *Store {
-	s := &Store{now: opts.Now, seals: seals}
+	s := &Store{path: opts.Path, now: opts.Now}
+	s.seals.Store(seals)
 	if opts.Rand != nil {
 		s.nonces = bufio.NewReaderSize(opts.Rand, noncesAtOnce*nonceSize)
 	}
@@ -140,6 +154,9 @@ func (s *Store) openFile(opts Options, readOnly bool) error {
 	}
 	if !info.Mode().IsRegular() || info.Size() == 0 {
 		return ErrNotAStore // bbolt would make an empty file into one of its own
+	}
+	if opts.InitialMmap == 0 {
+		opts.InitialMmap = info.Size() + defaultMap
 	}
 	s.db, err = bolt.Open(opts.Path, 0o600, s.boltOptions(opts, readOnly))
 	s.readOnly = readOnly

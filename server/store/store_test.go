@@ -330,7 +330,7 @@ func TestOpenRefuses(t *testing.T) {
 			editRaw(t, opts.Path, func(tx *bolt.Tx) error {
 				return tx.Bucket([]byte(metaBucket)).Put([]byte(schemaKey), []byte{0, 0, 0, 7})
 			})
-		}, ErrNewerSchema, "schema 7, this program knows up to 1"},
+		}, ErrNewerSchema, "schema 7, this program knows up to 2"},
 		{"a file that another process has open", func(t *testing.T, opts *Options) { mustOpen(t, *opts) }, ErrLocked, ""},
 		{"a file that others read, for writing", func(t *testing.T, opts *Options) {
 			reader := *opts

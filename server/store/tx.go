@@ -178,7 +178,7 @@ func (tx *Tx) sealValue(part string, key, value []byte) ([]byte, error) {
 		return nil, fmt.Errorf("read randomness: %w", err)
 	}
 	tx.bound = bindTo(tx.bound, part, key)
-	return tx.store.seals.seal(tx.store.arena.take(len(value)+sealOverhead), nonce[:], tx.bound, value), nil
+	return tx.seals.seal(tx.store.arena.take(len(value)+sealOverhead), nonce[:], tx.bound, value), nil
 }
 
 // writeSummaries seals the summaries of the parts that changed and the number of this transaction, which ties

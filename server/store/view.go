@@ -81,6 +81,7 @@ type part struct {
 // View reads one snapshot of the file. It belongs to the goroutine and the call that it was handed to.
 type View struct {
 	store  *Store
+	seals  *sealer
 	raw    *bolt.Tx
 	parts  map[string]*part
 	bound  []byte // buffers that are used again and again
@@ -89,8 +90,9 @@ type View struct {
 	broken error // damage met where no error could be returned: it fails the whole transaction
 }
 
+// newView takes the keys after the snapshot was taken: later keys open all that earlier ones did.
 func newView(s *Store, raw *bolt.Tx) *View {
-	return &View{store: s, raw: raw, parts: make(map[string]*part, 4)}
+	return &View{store: s, seals: s.seals.Load(), raw: raw, parts: make(map[string]*part, 4)}
 }
 
 // end lets go of the snapshot. Ending a committed transaction does nothing.
@@ -146,7 +148,7 @@ func (v *View) summaryOf(name string) (summary, error) {
 // openValue appends the plain value to dst.
 func (v *View) openValue(dst []byte, part string, key, sealed []byte) ([]byte, error) {
 	v.bound = bindTo(v.bound, part, key)
-	return v.store.seals.open(dst, v.bound, sealed)
+	return v.seals.open(dst, v.bound, sealed)
 }
 
 // Len is the number of values of a series, and the number of its last value. If the file is damaged in just that
