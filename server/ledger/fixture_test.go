@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -31,6 +32,7 @@ type world struct {
 	dir  *ledger.Directory
 	path map[member.ID]string
 
+	chain      []*ententev1.SignedDocument // of the project
 	grantDelay time.Duration
 }
 
@@ -41,9 +43,9 @@ func newWorld(t testing.TB) *world {
 	w.must(err)
 	roster, err := fed.Roster()
 	w.must(err)
-	_, project, err := fed.Project(roster, "harbour", "Harbour", "XA", "XB", "COORD")
+	chain, project, err := fed.Project(roster, "harbour", "Harbour", "XA", "XB", "COORD")
 	w.must(err)
-	w.fed = fed
+	w.fed, w.chain = fed, chain
 	w.dir = &ledger.Directory{Roster: roster, Projects: map[string]*member.Project{"harbour": project}}
 	return w
 }
@@ -55,6 +57,31 @@ func (w *world) must(err error) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// takePart brings a project with exactly these participants into force, XA, its lead, among them.
+func (w *world) takePart(participants ...member.ID) {
+	w.t.Helper()
+	lead := w.fed.Seat("XA").Signing
+	now := w.dir.Projects["harbour"]
+	next := func(doc *ententev1.SignedDocument, err error) {
+		w.t.Helper()
+		w.must(err)
+		w.chain = append(w.chain, doc)
+	}
+	for _, id := range now.Participants {
+		if !slices.Contains(participants, id) {
+			next(member.NewDeparture(w.chain, id, false, lead, w.now))
+		}
+	}
+	for _, id := range participants {
+		if !now.Has(id) {
+			next(member.NewAdmission(w.chain, id, lead, w.now))
+		}
+	}
+	p, err := member.VerifyProject(w.chain, w.dir.Roster)
+	w.must(err)
+	w.dir = &ledger.Directory{Roster: w.dir.Roster, Projects: map[string]*member.Project{"harbour": p}}
 }
 
 // node is one running ledger.

@@ -37,15 +37,6 @@ func (w *world) newRoster(nodes ...*node) {
 	}
 }
 
-// takePart brings a project with these participants into force.
-func (w *world) takePart(n *node, participants ...member.ID) {
-	w.t.Helper()
-	p := *w.dir.Projects["harbour"]
-	p.Participants = participants
-	w.dir = &ledger.Directory{Roster: w.dir.Roster, Projects: map[string]*member.Project{"harbour": &p}}
-	w.must(n.DirectoryChanged(w.t.Context()))
-}
-
 func (n *node) streamOf(kind ententev1.StreamKind) ledger.StreamInfo {
 	n.w.t.Helper()
 	for _, info := range n.Streams() {
@@ -175,7 +166,8 @@ func TestAnEarlierStreamOpensByAGrantAndOnlyByOne(t *testing.T) {
 	xa := w.start("XA", true)
 	w.must(xa.Arrivals(t.Context()))
 	xa.push(person("p1", 1, "One", toProject()), person("p2", 1, "Two", toProject()), meets("a1", "p1", "p2", toProject()))
-	w.takePart(xa, "COORD", "XA", "XB", "XC")
+	w.takePart("COORD", "XA", "XB", "XC")
+	w.must(xa.DirectoryChanged(t.Context()))
 	xa.push(person("p3", 1, "Three", toProject()))
 	if !xa.reads("XC", "p3") || !xa.reads("XB", "p1", "p2", "a1", "p3") {
 		t.Fatalf("XC reads %v, XB %v", xa.released("XA", "XC"), xa.released("XA", "XB"))
@@ -205,11 +197,13 @@ func TestAnEarlierStreamOpensByAGrantAndOnlyByOne(t *testing.T) {
 	if !xa.reads("XC", "p1", "p2", "a1", "p3") {
 		t.Errorf("after a correction XC reads %v", xa.released("XA", "XC"))
 	}
-	w.takePart(xa, "COORD", "XA", "XB")
+	w.takePart("COORD", "XA", "XB")
+	w.must(xa.DirectoryChanged(t.Context()))
 	if len(xa.released("XA", "XC")) != 0 || !xa.reads("XB", "p1", "p2", "a1", "p3") {
 		t.Errorf("after XC left the project it reads %v, and XB %v", xa.released("XA", "XC"), xa.released("XA", "XB"))
 	}
-	w.takePart(xa, "COORD", "XA", "XB", "XC")
+	w.takePart("COORD", "XA", "XB", "XC")
+	w.must(xa.DirectoryChanged(t.Context()))
 	xa.push(person("p1", 3, "One"))
 	if !xa.reads("XC", "p3") {
 		t.Errorf("XC came back and reads %v, want what was released while it took part, and nothing by its old grant", xa.released("XA", "XC"))
@@ -397,7 +391,8 @@ func TestAudiencesOfAnEarlierVersionDoNotReachALaterParticipant(t *testing.T) {
 	if !xa.reads("XB", "p1") {
 		t.Fatal("an audience without its participants is not released")
 	}
-	w.takePart(xa, "COORD", "XA", "XB", "XC")
+	w.takePart("COORD", "XA", "XB", "XC")
+	w.must(xa.DirectoryChanged(t.Context()))
 	if !xa.reads("XB", "p1") || len(xa.released("XA", "XC")) != 0 {
 		t.Errorf("XC reads %v, XB %v", xa.released("XA", "XC"), xa.released("XA", "XB"))
 	}

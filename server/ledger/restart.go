@@ -54,14 +54,12 @@ func (l *Ledger) mayHold(s *streamState) memberSet {
 		return s.readers
 	}
 	d := l.cfg.Directory()
-	others := d.members()
+	others := d.members().without(l.cfg.Self)
 	if s.kind == ententev1.StreamKind_STREAM_KIND_PROJECT {
-		others = nil
-		if p := d.Projects[s.project]; p != nil {
-			others = newMemberSet(p.Participants...)
-		}
+		p := d.Projects[s.project]
+		others = slices.DeleteFunc(others, func(id member.ID) bool { return p == nil || !p.Ever(id) })
 	}
-	return s.readers.union(others.without(l.cfg.Self))
+	return s.readers.union(others)
 }
 
 // Unconfirmed gives the readers whose answer is still needed before all own streams can be written, in order.
@@ -94,20 +92,22 @@ func (l *Ledger) Confirm(ctx context.Context, reader member.ID, heads []*entente
 	}
 	err := l.submit(ctx, 1, func(b *batch) error {
 		for _, s := range slices.Clone(l.state.streams) {
-			if !s.own || !s.unconfirmed[reader] {
+			// Also one that nothing was expected of may know a later head: its grant was lost.
+			c, listed := said[s.id]
+			if !s.own || s.retired || !s.unconfirmed[reader] && !listed {
 				continue
 			}
-			s = b.changeStream(s.no)
-			c, listed := said[s.id]
 			later, err := b.later(s, c, listed)
 			if err != nil {
 				return err
 			}
 			if later {
-				b.retire(s, reader, c.Size)
+				b.retire(b.changeStream(s.no), reader, c.Size)
 				continue
 			}
-			delete(s.unconfirmed, reader)
+			if s.unconfirmed[reader] {
+				delete(b.changeStream(s.no).unconfirmed, reader)
+			}
 		}
 		for id, c := range said {
 			b.noteTail(reader, id, c.Size)

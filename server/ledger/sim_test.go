@@ -386,11 +386,9 @@ func (s *sim) grant() {
 
 // changeProject changes who takes part in the project; all nodes learn of it.
 func (s *sim) changeProject() {
-	p := *s.w.dir.Projects["harbour"]
 	s.people.project = sorted(append(s.some(s.people.members), "XA", pick(s.rng, s.people.members)))
 	s.log("project of %v", s.people.project)
-	p.Participants = memberList(s.people.project)
-	s.w.dir = &ledger.Directory{Roster: s.w.dir.Roster, Projects: map[string]*member.Project{"harbour": &p}}
+	s.w.takePart(memberList(s.people.project)...)
 	for _, id := range s.ids {
 		s.must(s.nodes[id].n.DirectoryChanged(context.Background()))
 	}
