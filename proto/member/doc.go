@@ -4,17 +4,19 @@
 //
 // # What it is for
 //
-// A program that receives a connection asks three questions, and this package answers each from signed bytes:
+// A program that receives a connection asks four questions, and this package answers each from signed bytes:
 //
 //   - Who calls? [ServerTLS] and [NodeClientTLS] finish a handshake only with a certificate whose one SPIFFE ID
 //     ([Identity]) lies in the trust domain of a member and whose chain ends at an authority of that very member.
 //     [PeerIdentity] then reads the caller from the connection, never from a field of a message.
+//   - Does its certificate still count? [Roster.ReadRevocationList] turns a certificate revocation list (RFC 5280) of one of
+//     the member's authorities into a [RevocationList]; [RefuseRevoked] adds the question to the settings of either side.
 //   - Who is in? [VerifyRoster] turns a signed document into a [Roster], or says which rule it breaks for which member.
 //   - Who takes part in this project? [VerifyProject] does the same for the chain of documents of one [Project].
 //
 // The other half makes what the first half checks: [NewGenesis], [NewChange], [NewEntry] and [AssembleRoster];
-// [NewCharter], [NewAdmission], [NewDeparture] and [NewEnd]; [NewAuthority] for the certificates of a test or a small
-// site. They serve the commands pki, roster and project, and the demonstration.
+// [NewCharter], [NewAdmission], [NewDeparture] and [NewEnd]; [NewAuthority] for the certificates and revocation
+// lists of a test or a small site. They serve the commands pki, roster and project, and the demonstration.
 //
 // # Three keys a member
 //

@@ -78,6 +78,8 @@ type Member struct {
 	Suspended bool
 	// Left is true after a departure or a removal. The entry stays so that its streams and receipts still verify.
 	Left bool
+	// Departed is true where it left by its own departure, not by a removal: its node may still hand in receipts.
+	Departed bool
 }
 
 // SigningKey is one signing key with its state. A state that this program does not know counts as revoked.
@@ -124,7 +126,8 @@ func VerifyRoster(doc *ententev1.SignedDocument, federation [32]byte, held *Rost
 		return nil, err
 	}
 	if roster.issuedAt.After(now.Add(maxAhead)) {
-		return nil, fmt.Errorf("roster %d: it is dated more than %s ahead", roster.number, maxAhead)
+		return nil, fmt.Errorf("roster %d: it is dated more than %s ahead, at %s: check the clock of this machine",
+			roster.number, maxAhead, roster.issuedAt.UTC().Format(time.RFC3339))
 	}
 	if !now.Before(roster.expiresAt) {
 		return roster, fmt.Errorf("roster %d: %w", roster.number, ErrRosterExpired)

@@ -27,6 +27,7 @@ type standing struct {
 	founder   bool
 	suspended bool
 	left      bool
+	departed  bool // left by its own will
 }
 
 // verifyGenesis checks the genesis against the pinned hash, its own rules, and the roots of all founders.
@@ -248,6 +249,7 @@ func (s *membership) enact(change *ententev1.RosterChange, id ID) error {
 		member.suspended = false
 	case ententev1.RosterChangeKind_ROSTER_CHANGE_KIND_REMOVAL, ententev1.RosterChangeKind_ROSTER_CHANGE_KIND_DEPARTURE:
 		member.left = true
+		member.departed = kind == ententev1.RosterChangeKind_ROSTER_CHANGE_KIND_DEPARTURE
 	default:
 		return errors.New("the kind of change is missing or unknown to this version of the program")
 	}

@@ -103,6 +103,7 @@ func (s *membership) readEntry(doc *ententev1.SignedDocument) (*entry, error) {
 	e.member.Root = standing.root
 	e.member.Suspended = standing.suspended
 	e.member.Left = standing.left
+	e.member.Departed = standing.departed
 	e.bodyHash = sha256.Sum256(doc.GetBody())
 	return e, nil
 }

@@ -23,7 +23,8 @@ type CertificateSource func() (*tls.Certificate, error)
 // from the next connection on; it gives nil while there is none to serve on (none yet, or expired), and then every
 // handshake is refused with ErrNoRoster. Both functions must be safe for concurrent use.
 //
-// It finishes a handshake only with nodes of members in good standing and with identities of member self itself, whatever
+// It finishes a handshake only with nodes of members in good standing, with those of members that departed by themselves
+// while their entry stands (the server takes receipts from them and nothing else), and with identities of member self itself, whatever
 // self's standing: systems, officers, auditors and operators of others call their own node. TLS 1.3, hybrid
 // post-quantum key exchange, no session tickets (a resumed session would skip the checks: golang/go#77217).
 func ServerTLS(cert CertificateSource, roster func() *Roster, self ID) *tls.Config {
@@ -68,7 +69,13 @@ func NodeClientTLS(cert CertificateSource, roster func() *Roster, want ID) *tls.
 // OwnClientTLS is how a system, officer, auditor or operator calls the node of its own member self. It knows its member's
 // authorities from its own configuration and needs no roster.
 func OwnClientTLS(cert CertificateSource, authorities *x509.CertPool, self ID) *tls.Config {
-	return clientTLS(cert, self, func() (*x509.CertPool, error) { return authorities, nil })
+	return OwnClientTLSFrom(cert, func() (*x509.CertPool, error) { return authorities, nil }, self)
+}
+
+// OwnClientTLSFrom is OwnClientTLS with authorities that may be replaced while the program runs: they are asked for at each
+// handshake. The function must be safe for concurrent use; its error refuses the handshake.
+func OwnClientTLSFrom(cert CertificateSource, authorities func() (*x509.CertPool, error), self ID) *tls.Config {
+	return clientTLS(cert, self, authorities)
 }
 
 // clientTLS checks the server by SPIFFE ID instead of host name. For that Go's own check must be off, and
@@ -128,16 +135,20 @@ func leafIdentity(leaf *x509.Certificate) (Identity, error) {
 	return identity, nil
 }
 
-// callers are the authorities whose certificates may be shown to the node of self: those of all members in good
-// standing, and always its own.
+// callers are the authorities whose certificates may be shown to the node of self: those of all members in good standing, of
+// those that departed by themselves and still owe receipts, and always its own.
 func (r *Roster) callers(self ID) *x509.CertPool {
-	own, ok := r.members[self]
-	if !ok || r.Active(self) {
-		return r.pool
-	}
-	pool := r.pool.Clone()
-	for _, authority := range own.member.Authorities {
-		pool.AddCert(authority)
+	pool, copied := r.pool, false
+	for id, e := range r.members {
+		if r.Active(id) || id != self && !e.member.Departed {
+			continue
+		}
+		if !copied {
+			pool, copied = r.pool.Clone(), true
+		}
+		for _, authority := range e.member.Authorities {
+			pool.AddCert(authority)
+		}
 	}
 	return pool
 }
@@ -151,7 +162,8 @@ func (r *Roster) admitCaller(state tls.ConnectionState, self ID) error {
 		return err
 	}
 	if identity.Member != self {
-		if !r.Active(identity.Member) {
+		known, ok := r.members[identity.Member]
+		if !r.Active(identity.Member) && !(ok && known.member.Departed) {
 			return fmt.Errorf("%w: %s is suspended or not a member", ErrWrongPeer, identity.Member)
 		}
 		if identity.Kind != KindNode {

@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -199,10 +200,36 @@ func TestWhoMayConnectToANode(t *testing.T) {
 	}
 }
 
+func TestTheNodeOfAMemberThatDepartedMayStillConnectWhileItsEntryStands(t *testing.T) {
+	f := live(t)
+	f.depart("XC")
+	r := f.verified(f.roster())
+	server := member.ServerTLS(f.certificate(node("XA")), always(r), "XA")
+	out := connect(t, server, bare(f.certificate(node("XC"))))
+	if out.serverErr != nil || out.clientErr != nil {
+		t.Errorf("its node: server: %v, client: %v", out.serverErr, out.clientErr)
+	}
+	out = connect(t, server, bare(f.certificate(officer("XC"))))
+	out.wantRefused(t, member.ErrWrongPeer, "only nodes call nodes")
+	left, _ := r.Member("XC")
+	if !left.Left || !left.Departed || r.Active("XC") {
+		t.Errorf("the roster says %+v", left)
+	}
+	without := f.verified(f.roster(func(body *ententev1.Roster) {
+		body.Entries = slices.DeleteFunc(body.Entries, func(doc *ententev1.SignedDocument) bool {
+			entry := &ententev1.RosterEntry{}
+			decode(t, doc, entry)
+			return entry.GetMember() == "XC"
+		})
+	}))
+	out = connect(t, member.ServerTLS(f.certificate(node("XA")), always(without), "XA"), bare(f.certificate(node("XC"))))
+	out.wantRefused(t, nil, "unknown authority")
+}
+
 func TestWhoMayNotConnectToANode(t *testing.T) {
 	f := live(t)
 	f.suspend("XB")
-	f.depart("XC")
+	f.change(ententev1.RosterChangeKind_ROSTER_CHANGE_KIND_REMOVAL, "XC", nil, "XA", "COORD", "XC")
 	r := f.verified(f.roster())
 	xa, coord := f.parties["XA"].authority, f.parties["COORD"].authority
 	for name, c := range map[string]struct {
@@ -216,11 +243,11 @@ func TestWhoMayNotConnectToANode(t *testing.T) {
 			member.ErrWrongPeer, "not the kind system of COORD"},
 		"an operator of another member": {bare(f.certificate(member.Identity{Member: "COORD", Kind: member.KindOperator, Name: "o"})),
 			member.ErrWrongPeer, "not the kind operator of COORD"},
-		"a node of no member":                 {bare(f.certificate(node("XD"))), nil, "unknown authority"},
-		"the node of a suspended member":      {bare(f.certificate(node("XB"))), nil, "unknown authority"},
-		"the node of a member that left":      {bare(f.certificate(node("XC"))), nil, "unknown authority"},
-		"an expired certificate":              {bare(f.certificateAt(node("COORD"), f.now.Add(-2*time.Hour), time.Hour)), nil, "expired"},
-		"a certificate that is not valid yet": {bare(f.certificateAt(node("COORD"), f.now.Add(time.Hour), time.Hour)), nil, "not yet valid"},
+		"a node of no member":                   {bare(f.certificate(node("XD"))), nil, "unknown authority"},
+		"the node of a suspended member":        {bare(f.certificate(node("XB"))), nil, "unknown authority"},
+		"the node of a member that was removed": {bare(f.certificate(node("XC"))), nil, "unknown authority"},
+		"an expired certificate":                {bare(f.certificateAt(node("COORD"), f.now.Add(-2*time.Hour), time.Hour)), nil, "expired"},
+		"a certificate that is not valid yet":   {bare(f.certificateAt(node("COORD"), f.now.Add(time.Hour), time.Hour)), nil, "not yet valid"},
 		"a member's authority speaking for another": {bare(forged(t, coord.Certificate(), coord.PrivateKey(), nil, "spiffe://xa.entente/node")),
 			member.ErrWrongPeer, "names XA but was not issued by an authority of XA"},
 		"a member's authority speaking for this node's officer": {

@@ -92,8 +92,10 @@ type GetStatusResponse struct {
 	PendingGrants []*PendingGrant `protobuf:"bytes,13,rep,name=pending_grants,json=pendingGrants,proto3" json:"pending_grants,omitempty"`
 	// Certificates that count no more by the lists that the node goes by.
 	RevokedCertificates uint64 `protobuf:"varint,14,opt,name=revoked_certificates,json=revokedCertificates,proto3" json:"revoked_certificates,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// How large the data file may grow, in bytes; 0: no limit.
+	StoreMaxBytes uint64 `protobuf:"varint,15,opt,name=store_max_bytes,json=storeMaxBytes,proto3" json:"store_max_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
@@ -220,6 +222,13 @@ func (x *GetStatusResponse) GetPendingGrants() []*PendingGrant {
 func (x *GetStatusResponse) GetRevokedCertificates() uint64 {
 	if x != nil {
 		return x.RevokedCertificates
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetStoreMaxBytes() uint64 {
+	if x != nil {
+		return x.StoreMaxBytes
 	}
 	return 0
 }
@@ -1596,7 +1605,7 @@ const file_entente_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"\x16entente/v1/admin.proto\x12\n" +
 	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19entente/v1/exchange.proto\x1a\x17entente/v1/intake.proto\x1a\x17entente/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
-	"\x10GetStatusRequest\"\xf3\x04\n" +
+	"\x10GetStatusRequest\"\x9b\x05\n" +
 	"\x11GetStatusResponse\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12#\n" +
@@ -1613,7 +1622,8 @@ const file_entente_v1_admin_proto_rawDesc = "" +
 	"\bdraining\x18\v \x01(\bR\bdraining\x12K\n" +
 	"\x12oldest_unconfirmed\x18\f \x01(\v2\x1c.entente.v1.UnconfirmedEntryR\x11oldestUnconfirmed\x12?\n" +
 	"\x0epending_grants\x18\r \x03(\v2\x18.entente.v1.PendingGrantR\rpendingGrants\x121\n" +
-	"\x14revoked_certificates\x18\x0e \x01(\x04R\x13revokedCertificates\"\x88\x01\n" +
+	"\x14revoked_certificates\x18\x0e \x01(\x04R\x13revokedCertificates\x12&\n" +
+	"\x0fstore_max_bytes\x18\x0f \x01(\x04R\rstoreMaxBytes\"\x88\x01\n" +
 	"\x10UnconfirmedEntry\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12*\n" +
 	"\x05entry\x18\x02 \x01(\v2\x14.entente.v1.EntryRefR\x05entry\x120\n" +
