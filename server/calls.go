@@ -11,7 +11,9 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/tap"
 
+	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
+	"entente.example/entente/server/policy"
 )
 
 // caller is who calls, from the verified certificate.
@@ -59,23 +61,59 @@ func (s *Server) decide(method string, c caller) error {
 	if now.Before(c.leaf.NotBefore) || now.After(c.leaf.NotAfter) {
 		return errExpired
 	}
+	if s.revoked(c) {
+		return errRevoked
+	}
 	entry, in := roster.Member(c.Member)
 	if !in || !vouched(c.chains, entry.Authorities) {
 		return errNotMember // also one's own: an authority that was replaced, perhaps because it was stolen, speaks for nobody
 	}
-	if c.Member != s.cfg.Self && !roster.Active(c.Member) {
-		return errNotMember
+	switch {
+	case c.Member == s.cfg.Self && entry.Left && !policy.AfterLeaving(method):
+		return errLeft
+	case c.Member == s.cfg.Self, roster.Active(c.Member):
+		return nil
+	case entry.Departed && method == ententev1.ExchangeService_SubmitReceipts_FullMethodName:
+		return nil // how the owner learns that a leaver has erased
 	}
-	return nil
+	return errNotMember
 }
 
-// tap refuses a call before anything of it is decoded.
+// revoked says whether one of the certificates that vouch for the caller has been taken back.
+func (s *Server) revoked(c caller) bool {
+	if s.cfg.Revocations == nil {
+		return false
+	}
+	return slices.ContainsFunc(c.chains, func(chain []*x509.Certificate) bool {
+		return slices.ContainsFunc(chain, s.cfg.Revocations.Revoked)
+	})
+}
+
+// refusalPause holds up the connection of a caller that calls too often: refusing is cheap for it too, and without the pause a
+// flood of refusals takes the processor that others need. Nobody else shares the connection.
+const refusalPause = 10 * time.Millisecond
+
+// tap refuses a call before anything of it is decoded: also one that its caller makes too soon.
 func (s *Server) tap(ctx context.Context, call *tap.Info) (context.Context, error) {
 	c, err := identify(ctx)
 	if err != nil {
 		return ctx, err
 	}
-	return ctx, s.decide(call.FullMethodName, c)
+	err = s.decide(call.FullMethodName, c)
+	if err != nil {
+		return ctx, err
+	}
+	t := s.gate.take(c.Identity, cost{limitCalls: 1}, 0)
+	if t.say {
+		s.sayOver(c.Identity, t.over)
+	}
+	if t.pass {
+		return ctx, nil
+	}
+	pause := time.NewTimer(refusalPause)
+	defer pause.Stop()
+	<-pause.C
+	return ctx, overLimit(t.over, t.wait)
 }
 
 // vouched says whether one of the chains ends in one of the authorities as they are now: a member that has replaced its
@@ -96,6 +134,7 @@ func (s *Server) decideRegularly(ctx context.Context) {
 			return
 		case <-ticker.C:
 			s.decideAgain()
+			s.health.lookAgain()
 		}
 	}
 }
@@ -117,22 +156,22 @@ type calls struct {
 	closed error                   // why no call may be added any more; nil while the server runs
 }
 
+// streamsAgain is after how long a caller with too many open streams may try again: nobody knows when one of them ends.
+const streamsAgain = 5 * time.Second
+
 type openCall struct {
 	method string
 	caller caller
 	cancel context.CancelCauseFunc
 }
 
-// maxOpenCalls is how many open streams one identity may have, over all its connections: a node that forwards for all its
-// officers needs some hundreds; each is woken by each change.
-const maxOpenCalls = 1024
-
 func newCalls() *calls {
 	return &calls{open: make(map[*openCall]struct{}), by: make(map[member.Identity]int)}
 }
 
-// add enters a call. The context that it returns ends with a cause when the call is decided against; done removes it.
-func (r *calls) add(ctx context.Context, method string, c caller) (open context.Context, done func(), err error) {
+// add enters a call, if its caller has less than so many open over all its connections. The context that it returns ends with
+// a cause when the call is decided against; done removes it.
+func (r *calls) add(ctx context.Context, method string, c caller, most int) (open context.Context, done func(), err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	call := &openCall{method: method, caller: c, cancel: cancel}
 	r.mu.Lock()
@@ -141,9 +180,10 @@ func (r *calls) add(ctx context.Context, method string, c caller) (open context.
 		cancel(r.closed)
 		return nil, nil, r.closed
 	}
-	if r.by[c.Identity] >= maxOpenCalls {
-		cancel(errTooMany)
-		return nil, nil, errTooMany
+	if r.by[c.Identity] >= most {
+		err = overLimit(limitStreams, streamsAgain)
+		cancel(err)
+		return nil, nil, err
 	}
 	r.by[c.Identity]++
 	r.open[call] = struct{}{}

@@ -3,10 +3,12 @@ package server
 import (
 	"context"
 	"errors"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/server/ledger"
@@ -22,9 +24,10 @@ var (
 	errNotGranted   = status.Error(codes.PermissionDenied, "the caller's own member does not grant this")
 	errNoIdentity   = status.Error(codes.Unauthenticated, "no verified identity")
 	errExpired      = status.Error(codes.Unauthenticated, "the certificate is not valid now")
+	errRevoked      = status.Error(codes.Unauthenticated, "the certificate has been revoked")
 	errNotMember    = status.Error(codes.PermissionDenied, "the caller's member is not in the roster, or is suspended")
+	errLeft         = status.Error(codes.FailedPrecondition, "the own member has left the federation: what others released to it is closed")
 	errRosterStale  = status.Error(codes.Unavailable, "the roster of the called node has expired")
-	errTooMany      = status.Error(codes.ResourceExhausted, "this identity has too many open streams; end some")
 	errStopping     = status.Error(codes.Unavailable, "the node is stopping")
 	errGrantChanged = status.Error(codes.Aborted, "what the caller is granted has changed; call again")
 	errBadCursor    = status.Error(codes.InvalidArgument, "the cursor is not one of this caller and this subscription")
@@ -92,6 +95,19 @@ func invalid(violations []*ententev1.FieldViolation) error {
 	}
 	bare := status.New(codes.InvalidArgument, "the request breaks rules of the contract: see the fields in the details")
 	detailed, err := bare.WithDetails(detail)
+	if err != nil {
+		return bare.Err()
+	}
+	return detailed.Err()
+}
+
+// overLimit is ResourceExhausted with the limit that the caller is over and how long to wait. It tells nothing of others.
+func overLimit(over limit, wait time.Duration) error {
+	bare := status.New(codes.ResourceExhausted, "this identity is over its limit "+over.String())
+	detailed, err := bare.WithDetails(
+		&errdetails.RetryInfo{RetryDelay: durationpb.New(wait)},
+		&errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{Subject: "identity", Description: over.String()}}},
+	)
 	if err != nil {
 		return bare.Err()
 	}

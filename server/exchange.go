@@ -20,6 +20,8 @@ import (
 const (
 	batchEntries     = 1000
 	batchWithdrawals = 500
+	// announceEvery is how often, while entries are sent, it is looked for withdrawals that go before them.
+	announceEvery = time.Second
 )
 
 // exchange is spoken with nodes of other members. A caller gets what concerns the streams that it and this node's
@@ -29,60 +31,83 @@ type exchange struct {
 	*Server
 }
 
-// asked is whose streams a call is about, and who reads them: the caller reads ours, or we read the caller's.
-func (s *exchange) asked(c caller, ownedByCaller bool) (owner, reader member.ID) {
-	if ownedByCaller {
-		return c.Member, s.cfg.Self
+// about is what a call is about: whose streams go to whom.
+type about struct {
+	to            member.ID // who is answered
+	owner, reader member.ID // whose streams, and whose reading of them
+	relayed       bool      // of neither side: this node passes on what it has received
+	granted       bool      // whether what the reader reads by a grant goes along: a node of contract 1 does not know it
+}
+
+// asked is what a request is about: the caller reads ours, or we read the caller's, or both of us read a third member's.
+func (s *exchange) asked(c caller, ownedByCaller bool, owner member.ID) (about, error) {
+	switch {
+	case owner == "" && ownedByCaller:
+		return about{to: c.Member, owner: c.Member, reader: s.cfg.Self, granted: true}, nil
+	case owner == "":
+		return about{to: c.Member, owner: s.cfg.Self, reader: c.Member}, nil
+	case ownedByCaller:
+		return about{}, invalidField("owner", "is not given together with owned_by_caller")
+	case owner == s.cfg.Self:
+		return about{}, invalidField("owner", "is the called member itself, whose own streams are asked for without it")
+	case owner == c.Member:
+		return about{}, invalidField("owner", "is the caller, whose own streams are asked for by owned_by_caller")
 	}
-	return s.cfg.Self, c.Member
+	return about{to: c.Member, owner: owner, reader: c.Member, relayed: true}, nil
+}
+
+// streams are those that the call is about and that may go to who is answered, in order of id.
+func (s *Server) streams(a about) []ledger.StreamInfo {
+	infos := s.cfg.Ledger.StreamsShared(a.owner, a.reader)
+	infos = slices.DeleteFunc(infos, func(info ledger.StreamInfo) bool {
+		return !policy.MayRead(a.to, info.Owner, info.Readers) || !a.granted && slices.Contains(info.Granted, a.reader) || a.relayed && !s.relayable(&info, a.reader)
+	})
+	slices.SortFunc(infos, func(a, b ledger.StreamInfo) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return infos
 }
 
 // Heads answers the newest heads of shared streams, none where the digests agree.
 func (s *exchange) Heads(ctx context.Context, request *ententev1.HeadsRequest) (*ententev1.HeadsResponse, error) {
 	c := callerOf(ctx)
-	owner, reader := s.asked(c, request.GetOwnedByCaller())
+	a, err := s.asked(c, request.GetOwnedByCaller(), member.ID(request.GetOwner()))
+	if err != nil {
+		return nil, err
+	}
+	a.granted = true // who does not know grants passes over what it does not hold
 	response := &ententev1.HeadsResponse{}
-	if !request.GetOwnedByCaller() {
-		signed, err := s.cfg.Ledger.SignedDigest(reader)
-		if err != nil {
-			return nil, err
-		}
-		response.Digest = signed
+	if a.owner == s.cfg.Self {
+		response.Digest, err = s.cfg.Ledger.SignedDigest(a.reader)
 	}
 	if request.GetOwnedByCaller() {
-		err := s.cfg.Ledger.OwnerForgot(ctx, c.Member)
-		if err != nil {
-			return nil, err
-		}
+		err = s.cfg.Ledger.OwnerForgot(ctx, c.Member)
 	}
-	digest := s.cfg.Ledger.Digest(owner, reader)
-	if !bytes.Equal(request.GetDigest(), digest[:]) {
-		response.Heads = s.heads(c.Member, owner, reader)
+	if err != nil {
+		return nil, err
 	}
-	cleared, ok := policy.ClearFor(c.Member, otherOf(s.cfg.Self, owner, reader), response)
+	if a.relayed || !s.agree(a, request.GetDigest()) {
+		response.Heads = s.heads(a)
+	}
+	cleared, ok := policy.ClearFor(c.Member, a.to, response)
 	return answer(cleared, ok)
 }
 
-// otherOf is the one of the two that is not self.
-func otherOf(self, owner, reader member.ID) member.ID {
-	if owner == self {
-		return reader
-	}
-	return owner
+// agree says whether the caller's digest is ours.
+func (s *Server) agree(a about, theirs []byte) bool {
+	digest := s.cfg.Ledger.Digest(a.owner, a.reader)
+	return bytes.Equal(theirs, digest[:])
 }
 
 // heads lists those that policy clears for the caller, each by itself.
-func (s *exchange) heads(to, owner, reader member.ID) []*ententev1.StreamHead {
+func (s *Server) heads(a about) []*ententev1.StreamHead {
 	var heads []*ententev1.StreamHead
-	for _, info := range s.cfg.Ledger.StreamsShared(owner, reader) {
-		cleared, ok := policy.ClearStream(to, info.Owner, info.Readers, &ententev1.StreamHead{
+	for _, info := range s.streams(a) {
+		cleared, ok := policy.ClearStream(a.to, info.Owner, info.Readers, &ententev1.StreamHead{
 			StreamId: info.ID[:], Owner: string(info.Owner), Size: info.Size, Root: info.Root[:], Checkpoint: info.Checkpoint,
 		})
 		if ok {
 			heads = append(heads, cleared.Value())
 		}
 	}
-	slices.SortFunc(heads, func(a, b *ententev1.StreamHead) int { return bytes.Compare(a.GetStreamId(), b.GetStreamId()) })
 	return heads
 }
 
@@ -99,55 +124,65 @@ func (s *exchange) SubmitReceipts(ctx context.Context, request *ententev1.Submit
 	return answer(cleared, ok)
 }
 
-// pull is one open call.
+// pull is one open call, or one owner's part of an export.
 type pull struct {
 	*Server
-	out           grpc.ServerStreamingServer[ententev1.PullResponse]
-	caller        member.ID
-	owner, reader member.ID
-	held          vector              // how far the caller is, as far as it was told or sent
-	told          vector              // up to where withdrawals were announced to it
-	news          []ledger.StreamInfo // of this round, as announced
-	done          stream.Hash
+	about
+	out       func(cleared policy.Cleared[*ententev1.PullResponse], ok bool) error
+	held      vector              // how far the caller is, as far as it was told or sent
+	told      vector              // up to where withdrawals were announced to it
+	news      []ledger.StreamInfo // of this round, as announced
+	done      stream.Hash
+	announced time.Time // when it was last looked for withdrawals that are to be told before entries
+	withdrawn withdrawn // relayed: what the caller knows to be withdrawn
 }
 
 // Pull sends the signed digest and then whatever the caller lacks: withdrawals of all streams before releases of any.
 // It reads in short batches; nothing is held across a send. If we crash here, the caller goes on from what it stored.
+// Only a pull of our own streams has a digest, since only their owner signs one, and stays open for what is new.
 func (s *exchange) Pull(request *ententev1.PullRequest, out grpc.ServerStreamingServer[ententev1.PullResponse]) error {
-	c := callerOf(out.Context())
-	owner, reader := s.asked(c, request.GetOwnedByCaller())
-	p := &pull{Server: s.Server, out: out, caller: c.Member, owner: owner, reader: reader}
-	if !request.GetOwnedByCaller() {
-		err := p.digest()
+	a, err := s.asked(callerOf(out.Context()), request.GetOwnedByCaller(), member.ID(request.GetOwner()))
+	if err != nil {
+		return err
+	}
+	a.granted = a.granted || request.GetContract() >= grantsSince
+	p := &pull{Server: s.Server, about: a, out: func(cleared policy.Cleared[*ententev1.PullResponse], ok bool) error { return send(out, cleared, ok) }}
+	own := a.owner == s.cfg.Self
+	if own {
+		err = p.digest()
 		if err != nil {
 			return err
 		}
 	}
 	changed := s.cfg.Ledger.Changed() // asked before reading: what comes while we read wakes us again
-	equal := p.agrees(request.GetDigest())
+	equal := !a.relayed && p.agrees(request.GetDigest())
+	if !equal && !request.GetPositionsGiven() {
+		needed := &ententev1.PullResponse_PositionsNeeded{PositionsNeeded: &ententev1.PositionsNeeded{}}
+		return p.send(&ententev1.PullResponse{Content: needed})
+	}
 	if !equal {
-		if !request.GetPositionsGiven() {
-			needed := &ententev1.PullResponse_PositionsNeeded{PositionsNeeded: &ententev1.PositionsNeeded{}}
-			return p.send(&ententev1.PullResponse{Content: needed})
-		}
-		err := p.begin(request.GetPositions())
-		if err != nil {
-			return err
-		}
-		err = p.round(out.Context())
-		if err != nil {
-			return err
-		}
-		caughtUp := &ententev1.PullResponse_CaughtUp{CaughtUp: &ententev1.CaughtUp{}}
-		err = p.send(&ententev1.PullResponse{Content: caughtUp})
+		err = p.catchUp(out.Context(), request.GetPositions())
 		if err != nil {
 			return err
 		}
 	}
-	if request.GetOwnedByCaller() {
-		return nil // a lost tail has an end; what is new in it would be the caller's own news
+	if !own {
+		return nil // a lost tail has an end, and a relay is asked again
 	}
 	return p.live(out.Context(), changed)
+}
+
+// catchUp brings the caller from its positions to where we are.
+func (p *pull) catchUp(ctx context.Context, positions []*ententev1.StreamPosition) error {
+	err := p.begin(positions)
+	if err != nil {
+		return err
+	}
+	err = p.round(ctx)
+	if err != nil {
+		return err
+	}
+	return p.send(&ententev1.PullResponse{Content: &ententev1.PullResponse_CaughtUp{CaughtUp: &ententev1.CaughtUp{}}})
 }
 
 // agrees compares digests: where they are equal, that is all. The caller then holds what the digest was made of.
@@ -221,24 +256,23 @@ func (p *pull) digest() error {
 
 // send is for messages that are made for this caller and hold nothing of a stream.
 func (p *pull) send(message *ententev1.PullResponse) error {
-	cleared, ok := policy.ClearFor(p.caller, otherOf(p.cfg.Self, p.owner, p.reader), message)
-	return send(p.out, cleared, ok)
+	return p.out(policy.ClearFor(p.to, p.to, message))
 }
 
 // sendOf is for messages that hold something of a stream: to its readers and its owner only.
 func (p *pull) sendOf(info *ledger.StreamInfo, message *ententev1.PullResponse) error {
-	cleared, ok := policy.ClearStream(p.caller, info.Owner, info.Readers, message)
-	return send(p.out, cleared, ok)
+	return p.out(policy.ClearStream(p.to, info.Owner, info.Readers, message))
 }
 
 // round brings the caller from where it is to the heads as they are now: for all streams first the checkpoint and every
 // withdrawal ahead of the caller, then all entries.
 func (p *pull) round(ctx context.Context) error {
+	defer p.working(ctx)()
 	digest := p.cfg.Ledger.Digest(p.owner, p.reader)
 	if digest == p.done {
 		return nil
 	}
-	p.news = nil
+	p.news, p.announced = nil, p.cfg.Now()
 	err := p.announceBeyond(ctx, p.held)
 	if err != nil {
 		return err
@@ -255,13 +289,12 @@ func (p *pull) round(ctx context.Context) error {
 
 // announceBeyond announces each stream that has more than the given sizes, and notes it as news.
 func (p *pull) announceBeyond(ctx context.Context, sizes vector) error {
-	infos := p.cfg.Ledger.StreamsShared(p.owner, p.reader)
-	slices.SortFunc(infos, func(a, b ledger.StreamInfo) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	infos := p.streams(p.about)
 	for i := range infos {
 		info := &infos[i]
 		// A caller that says it holds more than we have gets nothing of that stream: either it is wrong, or we have lost
-		// a tail, which the restart rule looks into.
-		if info.Size <= sizes[info.ID] || !policy.MayRead(p.caller, info.Owner, info.Readers) {
+		// a tail, which the restart rule looks into, or we relay and are behind.
+		if info.Size <= sizes[info.ID] {
 			continue
 		}
 		err := p.announce(ctx, info)
@@ -281,8 +314,11 @@ func (p *pull) announceBeyond(ctx context.Context, sizes vector) error {
 // announce sends the newest checkpoint of a stream and every withdrawal that the caller was not told of.
 func (p *pull) announce(ctx context.Context, info *ledger.StreamInfo) error {
 	from := p.held[info.ID]
+	err := p.grant(info)
+	if err != nil {
+		return err
+	}
 	update := &ententev1.CheckpointUpdate{StreamId: info.ID[:], Checkpoint: info.Checkpoint}
-	var err error
 	if from > 0 {
 		update.Consistency, err = p.cfg.Ledger.Consistency(info.No, from, info.Size)
 		if err != nil {
@@ -327,6 +363,10 @@ func (p *pull) entries(ctx context.Context, i int) error {
 		if ctx.Err() != nil {
 			return ended(ctx)
 		}
+		err := p.overtake(ctx)
+		if err != nil {
+			return err
+		}
 		from := p.held[p.news[i].ID]
 		room := min(p.news[i].Size-from, batchEntries)
 		entries, err := p.cfg.Ledger.Entries(p.news[i].No, from+1, int(room), pageBytes)
@@ -336,10 +376,18 @@ func (p *pull) entries(ctx context.Context, i int) error {
 		if len(entries) == 0 || uint64(len(entries)) > room {
 			return fmt.Errorf("read entries of stream %s from %d: %d came of at most %d", p.news[i].ID, from+1, len(entries), room)
 		}
+		entries = p.deliverable(&p.news[i], entries)
+		if len(entries) == 0 {
+			return nil // the withdrawals that are under way wake the call again
+		}
 		if slices.ContainsFunc(entries, isErased) {
 			p.cfg.Ledger.Settle() // what was read may be ahead of what the ledger says
 			err = p.announceBeyond(ctx, p.told)
 			if err != nil {
+				return err
+			}
+			known, err := p.knows(&p.news[i], entries)
+			if err != nil || !known {
 				return err
 			}
 		}
@@ -349,6 +397,34 @@ func (p *pull) entries(ctx context.Context, i int) error {
 		}
 	}
 	return nil
+}
+
+// overtake tells what was withdrawn while a long backlog is sent: it does not wait for the end of it.
+func (p *pull) overtake(ctx context.Context) error {
+	now := p.cfg.Now()
+	if now.Sub(p.announced) < announceEvery {
+		return nil
+	}
+	p.announced = now
+	return p.announceBeyond(ctx, p.told)
+}
+
+// deliverable is the part of entries that may still go to the reader. To one that has left the stream's project nothing goes
+// that has not been withdrawn yet: so it is denied from the moment this node has the new chain, not from the end of the
+// planning that takes its releases back.
+func (p *pull) deliverable(info *ledger.StreamInfo, entries []*ententev1.Entry) []*ententev1.Entry {
+	project := p.cfg.Directory().Projects[info.Project]
+	if project == nil || !project.Left(p.reader) {
+		return entries
+	}
+	stands := slices.IndexFunc(entries, func(e *ententev1.Entry) bool {
+		header, err := stream.ParseHeader(e.GetHeader())
+		return err != nil || header.Type == ententev1.EntryType_ENTRY_TYPE_RELEASE && len(e.GetPayload()) > 0
+	})
+	if stands < 0 {
+		return entries
+	}
+	return entries[:stands]
 }
 
 func (p *pull) sendEntries(info *ledger.StreamInfo, entries []*ententev1.Entry) error {

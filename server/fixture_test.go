@@ -108,7 +108,8 @@ type node struct {
 	id      member.ID
 	ledger  *ledger.Ledger
 	address string
-	stop    func() // ends the server and then the ledger; waits
+	file    store.Options // of the data file, to open it again after stop
+	stop    func()        // ends the server and then the ledger; waits
 }
 
 // start runs a node with a fresh data file; configure may change its configuration.
@@ -144,7 +145,7 @@ func (w *world) start(id member.ID, configure ...func(*server.Config)) *node {
 	w.must(err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
-	n := &node{Server: served, w: w, id: id, ledger: held, address: listener.Addr().String()}
+	n := &node{Server: served, w: w, id: id, ledger: held, address: listener.Addr().String(), file: opts}
 	n.stop = run(w, held, served, file, listener)
 	w.t.Cleanup(n.stop)
 	return n

@@ -13,7 +13,12 @@ import (
 // receive gives the node a verified stream of XB that carries encoded released records, sound or not.
 func (n *node) receive(kind ententev1.StreamKind, project string, records ...[]byte) {
 	n.w.t.Helper()
-	id := stream.ID{1, 2, 3}
+	n.receiveAs(stream.ID{1, 2, 3}, kind, project, records...)
+}
+
+// receiveAs is receive for a stream of that id.
+func (n *node) receiveAs(id stream.ID, kind ententev1.StreamKind, project string, records ...[]byte) {
+	n.w.t.Helper()
 	opening := &ententev1.StreamOpening{StreamId: id[:], Owner: "XB", Kind: kind, ProjectId: project, Readers: []string{string(n.id)}}
 	first, err := proto.Marshal(&ententev1.StreamPayload{Content: &ententev1.StreamPayload_Opening{Opening: opening}})
 	n.w.must(err)

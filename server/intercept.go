@@ -45,9 +45,22 @@ func (s *Server) logUnary(ctx context.Context, request any, info *grpc.UnaryServ
 	}
 	ctx = context.WithValue(ctx, callerKey{}, c)
 	response, err := handler(ctx, request)
+	if writes(info.FullMethod) {
+		s.health.wrote(err)
+	}
 	err = tell(err)
 	s.logged(ctx, info.FullMethod, began, err)
 	return response, err
+}
+
+// writes says whether an answer to this short call means that something was written. Push notes that message by message.
+func writes(method string) bool {
+	switch method {
+	case ententev1.IntakeService_Release_FullMethodName, ententev1.IntakeService_Withdraw_FullMethodName,
+		ententev1.IntakeService_GrantStream_FullMethodName, ententev1.ExchangeService_SubmitReceipts_FullMethodName:
+		return true
+	}
+	return false
 }
 
 func (s *Server) logStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
@@ -91,7 +104,7 @@ func (s *Server) admitStream(srv any, stream grpc.ServerStream, info *grpc.Strea
 	if err != nil {
 		return err
 	}
-	ctx, done, err := s.calls.add(stream.Context(), info.FullMethod, c)
+	ctx, done, err := s.calls.add(stream.Context(), info.FullMethod, c, s.gate.openStreams(c.Identity))
 	if err != nil {
 		return err
 	}

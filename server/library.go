@@ -44,23 +44,20 @@ func (s *library) List(ctx context.Context, request *ententev1.LibraryServiceLis
 	if err != nil {
 		return nil, err
 	}
-	for _, kind := range request.GetKinds() {
-		if !slices.Contains(libraryKinds(), kind) {
-			return nil, invalidField("kinds", "holds a kind that is neither lesson nor practice")
-		}
+	filter, some, err := newLibraryFilter(request)
+	if err != nil {
+		return nil, err
 	}
-	kinds, _ := commonKinds(request.GetKinds(), libraryKinds())
-	kinds, some := commonKinds(kinds, request.GetConsultation().GetScope().GetKinds())
 	var refs []ledger.LibraryRef
 	if some {
-		refs = s.cfg.Ledger.Library(kinds)
+		refs = s.cfg.Ledger.Library(filter.kinds)
 	}
-	bound := binding("library", callerOf(ctx).String(), numbers(request.GetKinds()), numbers(request.GetCrimeAreas()))
+	bound := libraryBinding(callerOf(ctx), request)
 	refs, err = s.after(bound, request.GetPageToken(), refs)
 	if err != nil {
 		return nil, err
 	}
-	response, err := s.page(ctx, bound, request, refs)
+	response, err := s.page(ctx, bound, request, filter, refs)
 	if err != nil {
 		return nil, err
 	}
@@ -88,24 +85,29 @@ func refKey(ref ledger.LibraryRef) []byte {
 	return append(ref.Record[:], ref.Owner...)
 }
 
-func (s *library) page(ctx context.Context, bound []byte, request *ententev1.LibraryServiceListRequest, refs []ledger.LibraryRef) (*ententev1.LibraryServiceListResponse, error) {
+func (s *library) page(ctx context.Context, bound []byte, request *ententev1.LibraryServiceListRequest, filter *libraryFilter, refs []ledger.LibraryRef) (*ententev1.LibraryServiceListResponse, error) {
 	response, size := &ententev1.LibraryServiceListResponse{}, 0
 	limit := int(orDefault(request.GetPageSize(), defaultListLibrary))
-	areas := filterOf(request.GetCrimeAreas())
 	var last ledger.LibraryRef
 	for _, ref := range refs {
-		item, err := s.item(ctx, request.GetConsultation(), ref.Owner, ref.Record)
+		if ctx.Err() != nil {
+			return nil, ended(ctx) // a filter that little passes goes through the whole library
+		}
+		if !filter.from(ref) {
+			continue
+		}
+		item, err := s.item(ctx, request.GetConsultation(), filter.projects, ref.Owner, ref.Record)
 		if errors.Is(err, errNotFound) || errors.Is(err, ledger.ErrAbsent) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		if areas != 0 && areas&areasOf(item.GetRecord()) == 0 {
+		if !filter.lets(item) {
 			continue
 		}
 		if len(response.GetItems()) == limit || size >= pageBytes {
-			// Only now: that there is more which the caller may not see is nothing to tell.
+			// Only now: that there is more which the caller may not see, or did not ask for, is nothing to tell.
 			response.NextPageToken, err = s.sealer.seal(bound, refKey(last))
 			return response, err
 		}
@@ -116,29 +118,22 @@ func (s *library) page(ctx context.Context, bound []byte, request *ententev1.Lib
 	return response, nil
 }
 
-// areasOf is what a practice or lesson is about: by the record, and by its own context.
-func areasOf(record *ententev1.ReleasedRecord) codeSet {
-	body := record.GetBody()
-	return setOf(record.GetCrimeAreas()) | setOf(body.GetLesson().GetContext().GetCrimeAreas()) |
-		setOf(body.GetGoodPractice().GetContext().GetCrimeAreas())
-}
-
-// item is one practice or lesson, if the caller may see it: else errNotFound.
-func (s *library) item(ctx context.Context, c *ententev1.Consultation, owner member.ID, id ledger.RecordID) (*ententev1.LibraryItem, error) {
-	record, err := s.cfg.Ledger.LibraryRecord(owner, id)
+// item is one practice or lesson, if the caller may see it and it is under one of the projects asked for: else errNotFound.
+func (s *library) item(ctx context.Context, c *ententev1.Consultation, projects []string, owner member.ID, id ledger.RecordID) (*ententev1.LibraryItem, error) {
+	grants, identity := s.cfg.Grants(), callerOf(ctx).Identity
+	record, err := s.cfg.Ledger.LibraryRecord(owner, id, func(project string) bool {
+		for _, asked := range [][]string{c.GetScope().GetProjects(), projects} {
+			if len(asked) > 0 && (project == "" || !slices.Contains(asked, project)) {
+				return false
+			}
+		}
+		return project == "" || grants.MaySee(identity, c, project)
+	})
 	if err != nil {
 		return nil, err
 	}
 	if !network.Understood(record) {
 		return nil, errNotFound // of a newer version: not shown until this one knows what it would show
-	}
-	project := record.GetEnvelope().GetProjectId()
-	if project != "" && !s.cfg.Grants().MaySee(callerOf(ctx).Identity, c, project) {
-		return nil, errNotFound
-	}
-	asked := c.GetScope().GetProjects()
-	if len(asked) > 0 && !slices.Contains(asked, project) {
-		return nil, errNotFound
 	}
 	return &ententev1.LibraryItem{Owner: string(owner), Record: record}, nil
 }
@@ -157,7 +152,7 @@ func (s *library) Get(ctx context.Context, request *ententev1.LibraryServiceGetR
 	if err != nil {
 		return nil, invalidField("record_id", "is not 16 bytes")
 	}
-	item, err := s.item(ctx, request.GetConsultation(), owner, id)
+	item, err := s.item(ctx, request.GetConsultation(), nil, owner, id)
 	if err != nil {
 		return nil, err
 	}

@@ -167,8 +167,11 @@ func (s *views) Watch(request *ententev1.WatchRequest, out grpc.ServerStreamingS
 		if err != nil {
 			return err
 		}
+		done := s.working(ctx)
 		view := s.cfg.View.View(reader, scope)
-		for _, message := range watched(last, view) {
+		messages := watched(last, view)
+		done()
+		for _, message := range messages {
 			cleared, ok := policy.ClearFor(callerOf(ctx).Member, reader, message)
 			err = send(out, cleared, ok)
 			if err != nil {

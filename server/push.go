@@ -50,16 +50,43 @@ func (s *intake) Push(stream pushStream) error {
 		defer close(window)
 		ending <- s.receive(stream, authority, window)
 	}()
-	for message := range window {
-		err = s.answer(stream, message)
-		if err != nil {
-			return err
+	for {
+		select {
+		case message, more := <-window:
+			if !more && ctx.Err() != nil {
+				return ended(ctx)
+			}
+			if !more {
+				return <-ending
+			}
+			err = s.answer(stream, message)
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return s.leave(stream, window)
 		}
 	}
-	if ctx.Err() != nil {
-		return ended(ctx)
+}
+
+// leave ends a call that is not to go on. Where that is because the node stops, what the ledger has taken is answered first, so
+// that its caller need not push it again. To a caller that lost the right to call nothing more is said.
+func (s *intake) leave(stream pushStream, window <-chan *pushed) error {
+	for errors.Is(context.Cause(stream.Context()), errStopping) {
+		select {
+		case message, more := <-window:
+			if !more {
+				return errStopping
+			}
+			err := s.answer(stream, message)
+			if err != nil {
+				return err
+			}
+		default:
+			return errStopping
+		}
 	}
-	return <-ending
+	return ended(stream.Context())
 }
 
 // receive reads, checks and enqueues messages until the client is done (nil) or something is wrong.
@@ -86,10 +113,12 @@ func (s *intake) receive(stream pushStream, authority string, window chan<- *pus
 		if err != nil || now != authority {
 			return errGrantChanged
 		}
+		began := s.cfg.Now()
 		message, err := s.checkPush(request, authority)
 		if err != nil {
 			return err
 		}
+		s.worked(callerOf(ctx).Identity, began)
 		if len(message.items) > 0 {
 			// What was received is finished even if the call ends meanwhile; the ledger ends it when it stops.
 			message.wait = s.cfg.Ledger.Enqueue(context.WithoutCancel(ctx), authority, message.items)
@@ -108,6 +137,7 @@ func (s *intake) answer(stream pushStream, message *pushed) error {
 	if message.wait != nil {
 		var err error
 		verdicts, err = message.wait(context.WithoutCancel(stream.Context()))
+		s.health.wrote(err)
 		if err != nil {
 			return err
 		}

@@ -8,8 +8,10 @@ import (
 
 // Revocations is which certificates count no more.
 type Revocations interface {
-	// Revoked says whether a certificate, with a verified chain, is on a list of its issuer.
+	// Revoked says whether a certificate is on a list of the authority that issued it.
 	Revoked(certificate *x509.Certificate) bool
-	// Lists are the lists that the node goes by, in a fixed order, for other nodes.
+	// Lists are the lists that the node goes by, in a fixed order, for other nodes: the own member's first.
 	Lists() []*ententev1.RevocationList
+	// Count is how many certificates are on them.
+	Count() int
 }

@@ -1,8 +1,8 @@
 // Package server is one node as others see it: the gRPC services over the node's ledger, and what stands before them.
 //
-// A call passes, from outside in: the listener's caps, TLS, a log line, the decision whether this identity may call this
-// method (package policy, and the roster), the deadline, the field rules of the contract, recovery from a panic, and the
-// service. What goes back passes policy once more, with the very object that is sent: the send functions of this
+// A call passes, from outside in: the listener's caps, TLS, the decision whether this identity may call this method
+// (package policy, and the roster) and its limits, a log line, the decision once more, the deadline, what its messages cost,
+// the field rules of the contract, recovery from a panic, and the service. What goes back passes policy once more, with the very object that is sent: the send functions of this
 // package take only policy.Cleared values.
 //
 // The invariant: no byte of a record leaves but through a Cleared value, and no method runs without a line in the access
@@ -10,6 +10,9 @@
 //
 // What it does not do: keep anything (that is server/ledger and server/store), decide what a release contains, verify
 // what other nodes send (proto/stream and nodes/replica), or find out who is in (the roster is handed in).
+//
+// What one identity may do is limited (quota.go: the limits, quota_gate.go: the count, quota_meter.go: where messages and work
+// are counted and held). Withdrawals and receipts between nodes are never held up by what the same node reads.
 //
 // The services, one file each: intake, subscribe, exchange, library, network (for a coordinator, over its own view;
 // for a member, forward.go), roster, admin. A new RPC is: the contract, a line in policy's table, a method here.
@@ -26,17 +29,18 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
-	"google.golang.org/grpc/health/grpc_health_v1"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
 	"entente.example/entente/server/ledger"
 	"entente.example/entente/server/policy"
+	"entente.example/entente/server/store"
 )
 
 // Config is what a node's services need. All is required unless said otherwise.
@@ -80,6 +84,11 @@ type Config struct {
 	Federation [32]byte
 	// Revocations is which certificates count no more. Optional: none do.
 	Revocations Revocations
+	// Quotas are the limits of each identity, asked anew for each call and message, so that a change counts at once.
+	// Optional: DefaultQuotas.
+	Quotas func() Quotas
+	// MaxBytes is how large the data file may grow, for operators; 0: no limit.
+	MaxBytes int64
 	// Limits may stay zero.
 	Limits Limits
 }
@@ -108,8 +117,10 @@ type Server struct {
 	validator protovalidate.Validator
 	soundness *soundness
 	calls     *calls
+	gate      *gate
 	grpc      *grpc.Server
-	health    *health.Server
+	health    *health
+	growth    growth
 }
 
 // New makes a server and starts nothing. It fails if the configuration is not complete or a method that it would serve
@@ -134,7 +145,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, table: policy.NewTable(), sealer: sealer, validator: validator, soundness: soundness,
-		calls: newCalls(), health: health.NewServer(),
+		calls: newCalls(), gate: newGate(cfg.Quotas, cfg.Now), health: newHealth(cfg.Now),
 	}
 	s.grpc = grpc.NewServer(s.options()...)
 	s.register()
@@ -161,7 +172,8 @@ func (s *Server) register() {
 	if s.cfg.Coordinator != nil {
 		ententev1.RegisterNetworkServiceServer(s.grpc, &forwarder{Server: s})
 	}
-	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
+	healthv1.RegisterHealthServer(s.grpc, s.health)
+	s.health.serve(s.grpc.GetServiceInfo())
 }
 
 // DirectoryChanged decides all open calls again at once, after a reload of roster, projects or grants. Without it they
@@ -169,7 +181,8 @@ func (s *Server) register() {
 func (s *Server) DirectoryChanged() { s.decideAgain() }
 
 // Run serves on lis until ctx ends. Then health says NOT_SERVING, open streams end with UNAVAILABLE, calls under way get
-// 10 seconds, and the rest is cut. It closes lis, and returns nil after an orderly end.
+// 10 seconds, and the rest is cut: what was acknowledged is on disk, and what the ledger still works at is answered or not
+// acknowledged. It closes lis, and returns nil after an orderly end.
 func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
@@ -177,11 +190,10 @@ func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 	go func() { // ends with Serve: at the latest after s.grpc.Stop below
 		ended <- s.grpc.Serve(newCappedListener(lis, s.cfg.Limits.MaxConnections, s.cfg.Limits.MaxConnectionsPerPeer))
 	}()
-	checking := make(chan struct{})
-	go func() { // ends with serving
-		defer close(checking)
-		s.decideRegularly(serving)
-	}()
+	var beside sync.WaitGroup
+	beside.Go(func() { s.decideRegularly(serving) })
+	beside.Go(func() { s.awaitLedger(serving) })
+	beside.Go(func() { s.growth.follow(serving, s.cfg.Ledger, s.cfg.Now) })
 	var err error
 	select {
 	case err = <-ended:
@@ -190,16 +202,28 @@ func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 		err = <-ended
 	}
 	stop()
-	<-checking
+	beside.Wait() // all end with serving
 	if err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("serve %s: %w", lis.Addr(), err)
 	}
 	return nil
 }
 
+// awaitLedger lets the node serve as soon as the ledger has taken something: nothing, in this case.
+func (s *Server) awaitLedger(ctx context.Context) {
+	_, err := s.cfg.Ledger.Enqueue(ctx, "", nil)(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	s.health.wrote(err)
+	if err == nil || errors.Is(err, store.ErrFull) { // on a full disk there is still much to read
+		s.health.become(running)
+	}
+}
+
 // stop ends all calls, the long ones at once, the others within stopPatience.
 func (s *Server) stop() {
-	s.health.Shutdown()
+	s.health.become(draining)
 	s.calls.close(errStopping)
 	graceful := make(chan struct{})
 	go func() { // ends when all calls have ended, which Stop sees to

@@ -14,8 +14,7 @@ import (
 	ententev1 "entente.example/entente/proto/entente/v1"
 )
 
-// The settings of the federation port (grpc-go's own defaults
-// are unbounded or far above). No compressor and no reflection is registered.
+// The settings of the federation port (grpc-go's own defaults are unbounded or far above). No compressor and no reflection is registered.
 const (
 	maxConcurrentStreams = 128
 	// maxMessage is 4 MiB, not the 1 MiB of the reference: the contract promises it to PushRequest, and one port has
@@ -87,12 +86,12 @@ func (s *Server) options() []grpc.ServerOption {
 			MaxConnectionIdle: maxConnectionIdle, MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: maxConnectionGrace,
 		}),
 		grpc.WaitForHandlers(true),
-		// Decided once before the message is read: who may not call a method costs no decoding. The interceptors decide
-		// again, with what is known then.
+		// Decided once before the message is read: who may not call a method, or calls too often, costs no decoding. The
+		// interceptors decide again, with what is known then.
 		grpc.InTapHandle(s.tap),
 		// The first stands outermost. Recovery is innermost, so that a panic is logged and answered like any failure.
-		grpc.ChainUnaryInterceptor(s.logUnary, s.admitUnary, s.validateUnary, recovery.UnaryServerInterceptor(recovered)),
-		grpc.ChainStreamInterceptor(s.logStream, s.admitStream, s.validateStream, recovery.StreamServerInterceptor(recovered)),
+		grpc.ChainUnaryInterceptor(s.logUnary, s.admitUnary, s.meterUnary, s.validateUnary, recovery.UnaryServerInterceptor(recovered)),
+		grpc.ChainStreamInterceptor(s.logStream, s.admitStream, s.meterStream, s.validateStream, recovery.StreamServerInterceptor(recovered)),
 	}
 }
 
@@ -101,11 +100,12 @@ func requests() []proto.Message {
 	return []proto.Message{
 		&ententev1.Record{}, &ententev1.Audience{},
 		&ententev1.GetRequest{}, &ententev1.ListRequest{}, &ententev1.ReleaseRequest{}, &ententev1.WithdrawRequest{},
-		&ententev1.SubscribeRequest{},
+		&ententev1.PreviewReaderRequest{}, &ententev1.GrantStreamRequest{}, &ententev1.SubscribeRequest{},
 		&ententev1.HeadsRequest{}, &ententev1.PullRequest{}, &ententev1.SubmitReceiptsRequest{},
 		&ententev1.LibraryServiceListRequest{}, &ententev1.LibraryServiceGetRequest{},
 		&ententev1.GetViewRequest{}, &ententev1.GetEntityRequest{}, &ententev1.WatchRequest{},
 		&ententev1.GetRosterRequest{}, &ententev1.ListProjectDocumentsRequest{}, &ententev1.GetStatusRequest{},
+		&ententev1.BackupRequest{}, &ententev1.ResealRequest{}, &ententev1.ExportStreamsRequest{}, &ententev1.ImportStreamsRequest{},
 	}
 }
 

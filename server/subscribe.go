@@ -127,6 +127,7 @@ func (s *subscription) run(ctx context.Context) error {
 // round sends all that is new since the last one. Whether the subscriber may have it is decided anew in each round, and
 // for each message. A round without visible items sends nothing, but for the first, which tells where current is.
 func (s *subscription) round(ctx context.Context, first bool) error {
+	defer s.working(ctx)()
 	if !s.mayFollow() {
 		return errNotFound
 	}
@@ -237,7 +238,7 @@ func (s *subscription) item(info *ledger.StreamInfo, e *ledger.Entry) *ententev1
 	}
 	switch e.Type {
 	case ententev1.EntryType_ENTRY_TYPE_RELEASE:
-		if e.Released == nil {
+		if e.Released == nil || e.Stream.Left { // of a project that the own member has left: only told when it is withdrawn
 			s.skip(place{named(info.Owner, info.ID), e.Sequence})
 			return nil
 		}

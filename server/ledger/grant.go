@@ -392,8 +392,24 @@ func (b *batch) asIf(s *streamState, reader member.ID) *batch {
 	changed.addGrant(reader, s.size()+1)
 	as.streams[s.no] = changed
 	as.open[changed.key] = s.no
-	as.memo = newMeaning(as.today())
+	day := as.today()
+	day.directory = day.directory.with(s.project, reader)
+	as.memo = newMeaning(day)
 	return &as
+}
+
+// with is the directory as if a member took part in a project.
+func (d *Directory) with(project string, id member.ID) *Directory {
+	p := d.Projects[project]
+	if p == nil || p.Has(id) {
+		return d
+	}
+	joined := *p
+	joined.Participants = append(slices.Clone(p.Participants), id)
+	slices.Sort(joined.Participants)
+	projects := maps.Clone(d.Projects)
+	projects[project] = &joined
+	return &Directory{Roster: d.Roster, Projects: projects}
 }
 
 // GrantOf gives the document by which a reader reads a stream, own or received; ErrAbsent where its opening names it, or it

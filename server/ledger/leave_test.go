@@ -74,7 +74,7 @@ func TestWhoLeftAProjectIsDeniedItsStreamsAtOnce(t *testing.T) {
 	xa.push(person("p1", 1, "One", toProject()), lessonOn("l1", toProject()), person("p2", 1, "Two", toAll()))
 	replicate(xa, xb, "XA", "XB")
 	lesson := xa.id("l1")
-	_, err := xb.LibraryRecord("XA", lesson)
+	_, err := xb.LibraryRecord("XA", lesson, func(string) bool { return true })
 	w.must(err)
 
 	departure, err := member.NewDeparture(chain, "XB", false, w.fed.Seat("XA").Signing, w.now)
@@ -90,7 +90,7 @@ func TestWhoLeftAProjectIsDeniedItsStreamsAtOnce(t *testing.T) {
 			t.Error("the owner's own stream counts as left")
 		}
 	}
-	_, err = xb.LibraryRecord("XA", lesson)
+	_, err = xb.LibraryRecord("XA", lesson, func(string) bool { return true })
 	if err == nil || len(xb.Library(nil)) != 0 {
 		t.Errorf("the lesson is still shown: %v", err)
 	}

@@ -1,9 +1,11 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"google.golang.org/protobuf/proto"
 
@@ -74,7 +76,7 @@ func (l *Ledger) ApplyWithdrawals(ctx context.Context, owner member.ID, in strea
 			}
 		}
 		s := b.streamByID(owner, in)
-		if s != nil && !s.own && len(checkpoint) > 0 {
+		if s != nil && !s.own && !s.notesBeyond(checkpoint) {
 			b.changeStream(s.no).checkpoint = slices.Clone(checkpoint)
 		}
 		return b.drainQueue()
@@ -224,10 +226,29 @@ func (b *batch) applyEntries(owner member.ID, id stream.ID, entries []stream.Ver
 	if s.edge.Size() == edge.Size() && s.edge.Root() != edge.Root() {
 		return fmt.Errorf("stream %s: root at %d is not the verified one: %w", id, edge.Size(), ErrRefused)
 	}
-	if len(checkpoint) > 0 {
+	if !s.notesBeyond(checkpoint) {
 		s.checkpoint = slices.Clone(checkpoint)
 	}
 	return b.drainQueue()
+}
+
+// notesBeyond tells whether the head that is held of a stream says more than another one, or that is none. Sources are asked
+// one at a time; should two ever bring heads at once, the older one must not take the place of the newer.
+func (s *streamState) notesBeyond(checkpoint []byte) bool {
+	return len(checkpoint) == 0 || noteSize(checkpoint) < noteSize(s.checkpoint)
+}
+
+// noteSize is the number of entries that a verified checkpoint signs; 0 for none.
+func noteSize(checkpoint []byte) uint64 {
+	lines := bytes.SplitN(checkpoint, []byte("\n"), 3)
+	if len(lines) < 3 {
+		return 0
+	}
+	size, err := strconv.ParseUint(string(lines[1]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return size
 }
 
 func (b *batch) receiveOpening(owner member.ID, v stream.Verified) (*streamState, error) {

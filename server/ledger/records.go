@@ -162,17 +162,18 @@ func (l *Ledger) libraryHas(n Name) bool {
 		r := l.state.records[n.Record]
 		return r != nil && r.pos != 0 && !r.withdrawn
 	}
-	return len(l.libraryPlaces(n)) > 0
+	return len(l.libraryPlaces(n, func(string) bool { return true })) > 0
 }
 
-// libraryPlaces gives the entries that may show a received lesson or practice: none of a hidden stream, and, where it was
-// released under no project too, those only, for they are open to everybody who may ask. The caller holds the lock.
-func (l *Ledger) libraryPlaces(n Name) []heldPlace {
+// libraryPlaces gives the entries that may show a received lesson or practice: none of a hidden stream or of a project that
+// shows leaves out, and, where it was released under no project too, those only, for they are open to everybody who may
+// ask. The caller holds the lock.
+func (l *Ledger) libraryPlaces(n Name, shows func(project string) bool) []heldPlace {
 	var open, inProjects []heldPlace
 	for _, at := range l.state.held[n] {
 		s := l.state.stream(at.stream)
 		switch {
-		case s.hidden || s.frozen || l.left(s):
+		case s.hidden || s.frozen || l.left(s) || !shows(s.project):
 		case s.project == "":
 			open = append(open, at)
 		default:
@@ -185,20 +186,49 @@ func (l *Ledger) libraryPlaces(n Name) []heldPlace {
 	return inProjects
 }
 
-// LibraryRecord gives a lesson or practice in the form in which it was, or would be, released. ErrAbsent for anything else.
-func (l *Ledger) LibraryRecord(owner member.ID, id RecordID) (*ententev1.ReleasedRecord, error) {
+// ownProject is the project under which an own lesson or practice is shown: none where that is open to the caller, and else
+// the first of its audiences that is. The caller holds the lock.
+func (l *Ledger) ownProject(r *record, shows func(project string) bool) (project string, ok bool) {
+	if r == nil || r.pos == 0 || r.withdrawn {
+		return "", false
+	}
+	if shows("") {
+		return "", true
+	}
+	if r.intents == nil {
+		return "", false
+	}
+	for _, in := range r.intents.list {
+		project := in.audience.GetProject().GetProjectId()
+		if project != "" && shows(project) {
+			return project, true
+		}
+	}
+	return "", false
+}
+
+// LibraryRecord gives a lesson or practice in the form in which it was, or would be, released under one of the projects that
+// shows lets through ("" is none). So what it was released under besides, and when, makes no difference. ErrAbsent for
+// anything else.
+func (l *Ledger) LibraryRecord(owner member.ID, id RecordID, shows func(project string) bool) (*ententev1.ReleasedRecord, error) {
 	n := Name{Owner: owner, Record: id}
 	l.mu.RLock()
-	there := l.libraryHas(n) && slices.ContainsFunc(l.state.library, func(item LibraryRef) bool { return item.Owner == owner && item.Record == id })
-	places := l.libraryPlaces(n)
+	var places []heldPlace
 	r := l.state.records[n.Record]
+	project, there := "", false
+	if owner == l.cfg.Self {
+		project, there = l.ownProject(r, shows)
+	} else {
+		places = l.libraryPlaces(n, shows)
+		there = len(places) > 0
+	}
 	l.mu.RUnlock()
 	if !there {
 		return nil, fmt.Errorf("library: %w", ErrAbsent)
 	}
 	out := &ententev1.ReleasedRecord{}
 	err := l.store.View(func(v *store.View) error {
-		released, err := l.libraryBytes(v, n, r, places)
+		released, err := l.libraryBytes(v, n, r, project, places)
 		if err != nil {
 			return err
 		}
@@ -215,7 +245,7 @@ func (l *Ledger) LibraryRecord(owner member.ID, id RecordID) (*ententev1.Release
 	return out, nil
 }
 
-func (l *Ledger) libraryBytes(v *store.View, n Name, r *record, places []heldPlace) ([]byte, error) {
+func (l *Ledger) libraryBytes(v *store.View, n Name, r *record, project string, places []heldPlace) ([]byte, error) {
 	if n.Owner != l.cfg.Self {
 		value, err := v.Get(logSeries, places[len(places)-1].pos)
 		if err != nil {
@@ -245,6 +275,6 @@ func (l *Ledger) libraryBytes(v *store.View, n Name, r *record, places []heldPla
 	if err != nil {
 		return nil, err
 	}
-	f, err := l.releasedForm(n.Record, e.authority, full, nil, "")
+	f, err := l.releasedForm(n.Record, e.authority, full, nil, project)
 	return f.released.join(), err
 }

@@ -276,6 +276,22 @@ func (n *Network) Hide(stream uint32, hidden bool) {
 	}
 }
 
+// SetReaders says for whom all that is held of a stream may be used from now on: its owner has opened it to a reader more.
+// What comes later brings its readers with it.
+func (n *Network) SetReaders(stream uint32, readers []member.ID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	set := n.readerSet(readers)
+	for _, e := range n.stream(stream).entries {
+		if e.readers == set {
+			continue
+		}
+		n.lose(e) // who read it before and does not now
+		e.readers = set
+		n.touch(e)
+	}
+}
+
 // Changed returns a channel that is closed at the next change of what is held. Ask for it first, for the view after it,
 // then wait: so no change is missed. A change need not concern every reader; a reader's view may be the same after it.
 func (n *Network) Changed() <-chan struct{} {
