@@ -13,6 +13,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
+	"entente.example/entente/client/renewal"
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
 )
@@ -31,7 +32,7 @@ const (
 // clients return gRPC errors; those of Client return *Error.
 type Client struct {
 	config     Config
-	connection *grpc.ClientConn
+	connection *renewal.Conn
 }
 
 // Dial prepares a connection; it is opened by the first call, so an unreachable node shows there. Close it.
@@ -47,8 +48,16 @@ func Dial(config Config) (*Client, error) {
 		}
 		return certificate, nil
 	}
-	settings := member.OwnClientTLS(source, config.Authorities, config.Member)
-	connection, err := grpc.NewClient("passthrough:///"+config.Address,
+	settings := member.OwnClientTLSFrom(source, config.AuthoritiesSource, config.Member)
+	connection, err := renewal.New(source, func() (renewal.Dialed, error) { return connect(config, settings) })
+	if err != nil {
+		return nil, fmt.Errorf("dial node at %s: %w", config.Address, err)
+	}
+	return &Client{config: config, connection: connection}, nil
+}
+
+func connect(config Config, settings *tls.Config) (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///"+config.Address,
 		grpc.WithTransportCredentials(markRefusals{credentials.NewTLS(settings)}),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			return config.Dialer(ctx, config.Address)
@@ -61,10 +70,15 @@ func Dial(config Config) (*Client, error) {
 			MinConnectTimeout: connectTimeout,
 		}),
 	)
-	if err != nil {
-		return nil, fmt.Errorf("dial node at %s: %w", config.Address, err)
+}
+
+// connectNow lets the next attempt to connect begin at once: who waited between attempts has waited enough, and gRPC would add
+// a wait of its own.
+func (c *Client) connectNow() {
+	connection, ok := c.connection.Current().(*grpc.ClientConn)
+	if ok {
+		connection.ResetConnectBackoff()
 	}
-	return &Client{config: config, connection: connection}, nil
 }
 
 // Close ends the connection and all calls on it.

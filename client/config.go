@@ -28,6 +28,9 @@ type Config struct {
 	Certificate member.CertificateSource
 	// Authorities are the certificate authorities of the own member. Required.
 	Authorities *x509.CertPool
+	// AuthoritiesSource gives them anew for each connection instead, so that an authority that is replaced needs no restart.
+	// LoadConfig sets both. Optional.
+	AuthoritiesSource func() (*x509.CertPool, error)
 	// Logger takes one line for each broken and each restored connection; nil: none. No personal data is logged.
 	Logger *slog.Logger
 	// Dialer opens a connection; nil: TCP. No proxy of the environment is used in either case.
@@ -51,20 +54,13 @@ type Files struct {
 	Authorities string
 }
 
-// LoadConfig makes a Config from files. All are read and checked now, so that a wrong path fails here; certificate and key are
-// read again for each connection.
+// LoadConfig makes a Config from files. All are read and checked now, so that a wrong path fails here; all are read
+// again for each connection.
 func LoadConfig(address string, self member.ID, files Files) (Config, error) {
-	text, err := os.ReadFile(files.Authorities)
+	authorities := func() (*x509.CertPool, error) { return readAuthorities(files.Authorities) }
+	pool, err := authorities()
 	if err != nil {
-		return Config{}, fmt.Errorf("read authorities: %w", err)
-	}
-	authorities, err := member.ParseCertificates(text)
-	if err != nil {
-		return Config{}, fmt.Errorf("read authorities %s: %w", files.Authorities, err)
-	}
-	pool := x509.NewCertPool()
-	for _, authority := range authorities {
-		pool.AddCert(authority)
+		return Config{}, err
 	}
 	source := func() (*tls.Certificate, error) {
 		pair, err := tls.LoadX509KeyPair(files.Certificate, files.Key)
@@ -77,7 +73,23 @@ func LoadConfig(address string, self member.ID, files Files) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	return Config{Address: address, Member: self, Certificate: source, Authorities: pool}, nil
+	return Config{Address: address, Member: self, Certificate: source, Authorities: pool, AuthoritiesSource: authorities}, nil
+}
+
+func readAuthorities(path string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read authorities: %w", err)
+	}
+	authorities, err := member.ParseCertificates(text)
+	if err != nil {
+		return nil, fmt.Errorf("read authorities %s: %w", path, err)
+	}
+	pool := x509.NewCertPool()
+	for _, authority := range authorities {
+		pool.AddCert(authority)
+	}
+	return pool, nil
 }
 
 // complete checks a Config and fills in what may be left out.
@@ -92,6 +104,10 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Certificate == nil || c.Authorities == nil {
 		return c, errors.New("certificate and authorities are required: nodes talk to nobody without")
+	}
+	if c.AuthoritiesSource == nil {
+		fixed := c.Authorities
+		c.AuthoritiesSource = func() (*x509.CertPool, error) { return fixed, nil }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -21,8 +21,12 @@
 //		// process response.Items, then keep response.Cursor
 //	}
 //
-// Long calls (Push, Follow, Watch) survive broken connections by themselves. Short calls (Get, Release, View …) are tried
-// once: all of them may be repeated without harm, and the caller knows best for how long that makes sense.
+// Long calls (Push, Follow, Watch) survive broken connections and limits by themselves. Short calls (Get, Release, View …) are
+// tried once: all of them may be repeated without harm, and the caller knows best for how long that makes sense; [Client.Retry]
+// repeats one with the same waits. [IsPermanent] tells the errors that no repeating mends.
+//
+// The examples of this package are one for each kind of user: nationalSystem, projectTeam, analyst,
+// libraryUser, operator and auditor (files example_*_test.go). They are run and checked against real nodes. For other languages, docs/examples/node has a complete client from the .proto files alone.
 //
 // # The invariant
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -15,7 +16,8 @@ import (
 )
 
 var (
-	// ErrRefused says that one side refused the other's certificate. Trying again does not help: see the text.
+	// ErrRefused says that one side refused the other's certificate: a foreign, expired or revoked one. Trying again does not
+	// help: see the text.
 	ErrRefused = errors.New("the connection is refused for its certificate")
 	// ErrUnreachable says that the node could not be reached or went away. Trying again may help.
 	ErrUnreachable = errors.New("the node is not reachable")
@@ -29,6 +31,8 @@ const (
 	remoteAlert = "remote error: tls: "
 	// noConnectionInTime stands in the text of a call whose deadline passed while it waited for a connection.
 	noConnectionInTime = "waiting for new LB policy update"
+	// longestAsked bounds how long a node can make a caller wait.
+	longestAsked = time.Hour
 )
 
 // Error is a failed call. errors.Is tells ErrRefused and ErrUnreachable; everything else is told by Code.
@@ -41,6 +45,10 @@ type Error struct {
 	Reason string
 	// Violations are the fields at fault, where the node names them.
 	Violations []*ententev1.FieldViolation
+	// RetryAfter is how long the node asks to wait before the next attempt, at most an hour; 0: it does not say.
+	RetryAfter time.Duration
+	// Limit is the limit that the caller is over, by the name that it has in the node's configuration; empty: none.
+	Limit string
 
 	kind  error // ErrRefused, ErrUnreachable or nil
 	cause error
@@ -86,6 +94,9 @@ func failed(doing string, err error) error {
 	case isRefusal(state):
 		e.kind = ErrRefused
 		e.Reason = refusalAdvice(message)
+	case state.Code() == codes.Unauthenticated:
+		e.kind = ErrRefused
+		e.Reason = "the node does not accept this certificate (" + message + "); a new one is needed"
 	case state.Code() == codes.Unavailable:
 		e.kind = ErrUnreachable
 		e.Reason = "the node is not reachable (" + message + "); check its address and whether it runs"
@@ -97,7 +108,10 @@ func failed(doing string, err error) error {
 	case state.Code() == codes.Unimplemented:
 		e.Reason = "the node does not offer this: " + message
 	}
-	e.Violations = violations(state)
+	e.readDetails(state)
+	if e.Code == codes.ResourceExhausted && e.RetryAfter > 0 {
+		e.Reason = fmt.Sprintf("%s; the node asks to wait %s", message, e.RetryAfter.Round(time.Millisecond))
+	}
 	return e
 }
 
@@ -137,20 +151,64 @@ func refusalAdvice(text string) string {
 		"); check that it has not expired, was issued by the own member's authority and belongs to the key; a new one is needed otherwise"
 }
 
-// violations reads the fields at fault from the details of a status.
-func violations(state *status.Status) []*ententev1.FieldViolation {
-	var found []*ententev1.FieldViolation
+// readDetails reads what the node says beyond code and text: fields at fault, a limit, how long to wait.
+func (e *Error) readDetails(state *status.Status) {
 	for _, detail := range state.Details() {
-		bad, ok := detail.(*errdetails.BadRequest)
-		if !ok {
-			continue
-		}
-		for _, v := range bad.GetFieldViolations() {
-			found = append(found, &ententev1.FieldViolation{Field: printable(v.GetField()), Reason: printable(v.GetDescription())})
+		switch detail := detail.(type) {
+		case *errdetails.BadRequest:
+			for _, v := range detail.GetFieldViolations() {
+				e.Violations = append(e.Violations, &ententev1.FieldViolation{Field: printable(v.GetField()), Reason: printable(v.GetDescription())})
+			}
+		case *errdetails.RetryInfo:
+			e.RetryAfter = min(max(detail.GetRetryDelay().AsDuration(), 0), longestAsked)
+		case *errdetails.QuotaFailure:
+			for _, v := range detail.GetViolations() {
+				e.Limit = printable(v.GetDescription())
+			}
 		}
 	}
-	return found
 }
 
-// passing says whether trying again may help.
-func passing(err error) bool { return errors.Is(err, ErrUnreachable) }
+// IsPermanent says whether trying again, as it is, cannot help: a refused, expired or revoked certificate, a method that is
+// closed to the caller, a request that breaks the contract's rules or does not fit the state of the node, something that
+// does not exist or that the node does not offer. Push, Follow, Watch and Retry never repeat such a call.
+//
+// The opposite is not certain: of a broken connection nobody knows.
+func IsPermanent(err error) bool {
+	if errors.Is(err, ErrRefused) {
+		return true
+	}
+	if errors.Is(err, ErrUnreachable) {
+		return false
+	}
+	switch codeOf(err) {
+	case codes.PermissionDenied, codes.Unauthenticated, codes.InvalidArgument, codes.Unimplemented, codes.FailedPrecondition, codes.NotFound:
+		return true
+	case codes.Unavailable:
+		return isRefusal(status.Convert(err)) // of a raw service client
+	}
+	return false
+}
+
+func codeOf(err error) codes.Code {
+	known := new(Error)
+	if errors.As(err, &known) {
+		return known.Code
+	}
+	return status.Code(err)
+}
+
+// passing says whether trying again may help: the node is not reachable, or says how long to wait.
+func passing(err error) bool {
+	return errors.Is(err, ErrUnreachable) || retryAfter(err) > 0
+}
+
+// retryAfter is how long the node asks to wait; 0: it does not. A message that is too large has the code of an exceeded limit
+// too, but no such request: it never passes.
+func retryAfter(err error) time.Duration {
+	known := new(Error)
+	if !errors.As(err, &known) || known.Code != codes.ResourceExhausted {
+		return 0
+	}
+	return known.RetryAfter
+}

@@ -10,8 +10,8 @@ import (
 	ententev1 "entente.example/entente/proto/entente/v1"
 )
 
-// Follow subscribes and hands over what comes, in order, without a gap: a broken connection is made anew from the cursor of
-// the last response handed over. Keep that cursor when its items are processed; begin with it after a restart, and at worst
+// Follow subscribes and hands over what comes, in order, without a gap: where the connection breaks, or the caller is over a
+// limit and the node asks it to wait, it goes on from the cursor of the last response handed over. Keep that cursor when its items are processed; begin with it after a restart, and at worst
 // the items of one response come again.
 //
 // It ends when ctx ends, when the loop over it ends, with request.UntilCurrent after all that is known, or with an error,

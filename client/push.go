@@ -80,7 +80,8 @@ type batch struct {
 // return soon. The push ends with Close, when ctx ends, or at a failure that cannot be mended; the next Send and Close then
 // return why, and items without a verdict are to be pushed again, which is harmless.
 //
-// Where the connection breaks, what has no verdict is sent again. An item that turns out to have been taken the first time is
+// Where the connection breaks, what has no verdict is sent again; likewise, after the wait that it asks for, where the node
+// ends the call because the caller is over a limit. An item that turns out to have been taken the first time is
 // reported as ACCEPTED.
 func (c *Client) Push(ctx context.Context, options PushOptions, verdict func(tag any, v *ententev1.Verdict)) *Pusher {
 	options = options.complete()

@@ -46,10 +46,18 @@ func (r *retries) pause(ctx context.Context, err error) error {
 	}
 	limit := r.client.config.GiveUpAfter
 	r.unreachable++
+	asked := retryAfter(err)
+	if asked > 0 {
+		r.reached() // it answered
+	}
 	if limit > 0 && r.unreachable >= limit {
 		return err
 	}
-	pause := pauseAfter(r.failed, r.client.config.Random())
+	random := r.client.config.Random()
+	pause := pauseAfter(r.failed, random)
+	if asked > 0 { // a little later than asked for, each caller by another little
+		pause = max(pause, asked+time.Duration(random*float64(min(asked, time.Second))))
+	}
 	r.failed++
 	r.client.config.Logger.Warn("connection broken", "call", r.doing, "address", r.client.config.Address,
 		"attempt", r.failed, "again_in", pause)
@@ -57,9 +65,27 @@ func (r *retries) pause(ctx context.Context, err error) error {
 	if waitErr != nil {
 		return failed(r.doing, waitErr)
 	}
-	// This wait is the only one: gRPC would add its own.
-	r.client.connection.ResetConnectBackoff()
+	r.client.connectNow()
 	return nil
+}
+
+// Retry makes a short call, and makes it again while it fails in a way that passes: the node is not reachable, or asks to wait.
+// Between attempts it waits as Push and Follow do, at least as long as the node asks for, and it gives up where they do; a
+// permanent error ends it at once. call gets ctx, whose end is the end of all attempts, and must be harmless to repeat, as all
+// calls of the contract are. doing says what is attempted, for errors and the log.
+func (c *Client) Retry(ctx context.Context, doing string, call func(ctx context.Context) error) error {
+	attempts := retries{client: c, doing: doing}
+	for {
+		err := call(ctx)
+		if err == nil {
+			attempts.progress()
+			return nil
+		}
+		err = attempts.pause(ctx, err)
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // pauseAfter is exponential with jitter: between half of the full wait and all of it, so that the clients of a node that

@@ -1,5 +1,5 @@
 // Package cli is the commands that only speak to the own member's node: push, import, get, list, release, withdraw, follow,
-// view, library, health and status. The program entente mounts them beside its own.
+// view, practices, lessons, library, health, status, backup and reseal. The program entente mounts them beside its own.
 //
 // # The invariant
 //

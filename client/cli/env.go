@@ -34,9 +34,14 @@ func Commands(env Env) []*cobra.Command {
 		withdrawCommand(env),
 		followCommand(env),
 		viewCommand(env),
+		shelfCommand(env, practices()),
+		shelfCommand(env, lessons()),
 		libraryCommand(env),
 		healthCommand(env),
 		statusCommand(env),
+		streamCommand(env),
+		backupCommand(env),
+		resealCommand(env),
 	}
 	for _, c := range commands {
 		c.SilenceUsage = true

@@ -38,6 +38,7 @@ type fakeNode struct {
 	known   map[string]bool
 	asked   *ententev1.Consultation
 	release *ententev1.ReleaseRequest
+	status  *ententev1.GetStatusResponse // nil: a small one
 	cursors [][]byte
 }
 
@@ -158,6 +159,9 @@ func (library) Get(context.Context, *ententev1.LibraryServiceGetRequest) (*enten
 }
 
 func (f *fakeNode) GetStatus(context.Context, *ententev1.GetStatusRequest) (*ententev1.GetStatusResponse, error) {
+	if f.status != nil {
+		return f.status, nil
+	}
 	return &ententev1.GetStatusResponse{Member: "XA", Records: 7, Peers: []*ententev1.PeerStatus{{Member: "XB", Connected: true}}}, nil
 }
 
