@@ -2,6 +2,7 @@ package coordinator_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -35,6 +36,8 @@ type world struct {
 	fed   *federation.Federation
 	chain []*ententev1.SignedDocument
 	sites map[member.ID]*site
+	// reload and fetch are the nodes' own rounds: far apart where zero, since most tests call Reload and Fetch themselves.
+	reload, fetch time.Duration
 }
 
 // site is one member's place: what stays over restarts of its node.
@@ -43,7 +46,11 @@ type site struct {
 	id       member.ID
 	material national.Material
 	docs     atomic.Pointer[national.Documents]
-	listener net.Listener // for the first start
+	reads    atomic.Int64                    // how often the documents were asked for
+	lists    string                          // file of the revocation list
+	shown    atomic.Pointer[tls.Certificate] // the certificate of the node
+	sealing  atomic.Pointer[store.Keyring]   // as the configuration names it now
+	listener net.Listener                    // for the first start
 	stop     func()
 	*national.Node
 	merged *coordinator.Node // at the coordinator
@@ -84,16 +91,33 @@ func (w *world) newSite(id member.ID) *site {
 	seat.Addresses = []string{listener.Addr().String()}
 	certificate, err := w.fed.Certificate(member.Identity{Member: id, Kind: member.KindNode})
 	must(w.t, err)
-	s := &site{w: w, id: id, listener: listener, stop: func() {}}
 	folder := w.t.TempDir()
+	s := &site{w: w, id: id, listener: listener, stop: func() {}, lists: filepath.Join(folder, "crl.pem")}
+	s.shown.Store(certificate)
 	s.material = national.Material{
 		Member: id, Federation: w.fed.ID, Data: filepath.Join(folder, "node.db"), Marker: filepath.Join(folder, "node.marker"),
 		Sealing: store.Keyring{Current: bytes.Repeat([]byte{7}, store.KeySize)}, IDKey: seat.IDKey, SigningKey: seat.Signing,
-		Listen: listener.Addr().String(), Certificate: func() (*tls.Certificate, error) { return certificate, nil },
-		Documents: func() (national.Documents, error) { return *s.docs.Load(), nil },
+		Listen: listener.Addr().String(), Certificate: func() (*tls.Certificate, error) { return s.shown.Load(), nil },
+		Documents: s.documents, SealingAgain: func() (store.Keyring, error) { return *s.sealing.Load(), nil },
 	}
 	must(w.t, national.CreateData(s.material, national.Deps{Now: time.Now, Rand: rand.Reader}))
 	return s
+}
+
+// documents are those of the test, with the revocation list in its file.
+func (s *site) documents() (national.Documents, error) {
+	defer s.reads.Add(1)
+	docs := *s.docs.Load()
+	text, err := os.ReadFile(s.lists)
+	if errors.Is(err, fs.ErrNotExist) {
+		return docs, nil
+	}
+	if err != nil {
+		return docs, err
+	}
+	list, err := member.DecodeRevocationList(text)
+	docs.Revocations = [][]byte{list}
+	return docs, err
 }
 
 // start runs the node of a member. Reload and Fetch are called by the tests, so the own rounds are far apart.
@@ -101,7 +125,7 @@ func (w *world) start(id member.ID) *site {
 	w.t.Helper()
 	s := w.sites[id]
 	deps := national.Deps{Now: time.Now, Rand: rand.Reader, Version: "test", Listener: s.listener,
-		ReloadEvery: time.Hour, FetchEvery: time.Hour, ConfirmWithin: 100 * time.Millisecond}
+		ReloadEvery: cmp.Or(w.reload, time.Hour), FetchEvery: cmp.Or(w.fetch, time.Hour), ConfirmWithin: 100 * time.Millisecond}
 	s.listener = nil
 	var err error
 	if id == "COORD" {

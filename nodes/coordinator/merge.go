@@ -24,6 +24,7 @@ type merge struct {
 
 	mu       sync.Mutex        // covers all below
 	position map[uint32]uint64 // by stream: last entry taken
+	granted  map[uint32]int    // by stream: how many grants its readers count
 	erasures uint64            // where to go on in the ledger's list of erasures
 	looked   chan struct{}     // closed and replaced each time the ledger has been read to its end
 }
@@ -36,7 +37,7 @@ type streamName struct {
 
 func newMerge(self member.ID, held *ledger.Ledger) *merge {
 	return &merge{
-		Network: network.New(self, resolve.Resolver{}), ledger: held, position: map[uint32]uint64{}, looked: make(chan struct{}),
+		Network: network.New(self, resolve.Resolver{}), ledger: held, position: map[uint32]uint64{}, granted: map[uint32]int{}, looked: make(chan struct{}),
 	}
 }
 
@@ -97,7 +98,11 @@ func (m *merge) catchUp(ctx context.Context) error {
 	numbers := make(map[streamName]uint32, len(list))
 	for _, info := range list {
 		numbers[streamName{info.Owner, info.ID}] = info.No
-		m.Hide(info.No, info.Hidden)
+		m.Hide(info.No, info.Hidden || info.Left)
+		if len(info.Granted) != m.granted[info.No] { // what was taken before, its new reader sees too
+			m.SetReaders(info.No, readers(info, ledger.Entry{}))
+			m.granted[info.No] = len(info.Granted)
+		}
 	}
 	for _, info := range list {
 		for m.position[info.No] < info.Size && ctx.Err() == nil {

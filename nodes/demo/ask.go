@@ -157,13 +157,3 @@ func sourcesText(sources []*ententev1.ViewSource) string {
 func word(code, prefix string) string {
 	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(code, prefix)), "_", " ")
 }
-
-// kindText is the kind of a body in words.
-func kindText(body *ententev1.Body) string {
-	message := body.ProtoReflect()
-	field := message.WhichOneof(message.Descriptor().Oneofs().ByName("kind"))
-	if field == nil {
-		return ""
-	}
-	return strings.ReplaceAll(string(field.Name()), "_", " ")
-}

@@ -1,11 +1,12 @@
-// Package demo plays a whole federation on one machine, so that a newcomer sees in a minute what Entente does: a
-// coordinator and four members as real gRPC servers on loopback, with throw-away keys and data files in a folder that is
-// removed at the end.
+// Package demo plays a whole federation on one machine, as a guided tour in numbered scenes, so that a newcomer sees in
+// five minutes what Entente does: a coordinator and four members as real gRPC servers on loopback, with throw-away keys and
+// data files in a folder that is removed at the end.
 //
-// Run starts it (start.go, nodes.go), pushes through the public client as national systems would (push.go), waits until
-// all is replicated and merged without sleeping (settle.go), and shows what came of it: the story of the built-in case
-// (story.go), or, for files of one's own, a Result with a hash of each member's view (views.go) and the clusters
-// (clusters.go).
+// Run starts it: the members' files as a site has them (site.go), nodes that can be stopped and started (start.go, nodes.go),
+// and lines between them that can be cut (line.go). The scenes are in tour*.go. What they show is what the commands of the
+// program print, run as a reader would type them (command.go), or is read through the public client. Waits wake with what the
+// nodes hold (settle.go). For files of one's own (push.go) there is no tour, but a Result with a hash of each member's view
+// (views.go) and the clusters (clusters.go).
 //
 // The files case*.go hold the invented case: Arvania (XA), Bergmark (XB), Coteval (XC) and Dravonia (XD) each know a part
 // of a smuggling network around the port of Selwyn. The same people occur in up to four national files, under other
@@ -22,9 +23,10 @@ import (
 	"fmt"
 	"time"
 
-	ententev1 "entente.example/entente/proto/entente/v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
 )
 
 const (
@@ -36,7 +38,7 @@ const (
 	BridgeMember = "XB"
 	// BridgeReference is the provider reference of the bridging record: it carries the passport of BridgeLeft and the name
 	// and birth date of BridgeRight, and is all that joins the two. It is wrong (two people taken for one) and is
-	// withdrawn in the story; then the two fall apart.
+	// withdrawn in the tour; then the two fall apart.
 	BridgeReference = "XB/P24"
 	// BridgeLeft is the record of XA that the bridging record joins.
 	BridgeLeft = "XA/P26"

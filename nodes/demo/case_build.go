@@ -3,8 +3,9 @@ package demo
 import (
 	"strings"
 
-	ententev1 "entente.example/entente/proto/entente/v1"
 	"google.golang.org/protobuf/proto"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
 )
 
 // audience is how far a record of the case goes. They are ordered: each reaches some of the readers of the one before

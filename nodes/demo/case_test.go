@@ -7,8 +7,9 @@ import (
 	"testing"
 
 	"buf.build/go/protovalidate"
-	ententev1 "entente.example/entente/proto/entente/v1"
 	"google.golang.org/protobuf/proto"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
 )
 
 // held is a record of the case and who pushed it.

@@ -1,88 +1,120 @@
 package demo
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"io"
 	"net"
-	"path/filepath"
 
 	"entente.example/entente/nodes/coordinator"
 	"entente.example/entente/nodes/national"
-	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
-	"entente.example/entente/server/store"
+	"entente.example/entente/server/ledger"
 )
 
-// open makes the node of one member, with a data file of its own. Nothing runs yet.
-func (s *stage) open(at *station, listener net.Listener, federation [32]byte, roster *member.Roster, documents []*ententev1.SignedDocument) error {
-	material, err := s.material(at, federation)
-	if err != nil {
-		return err
-	}
-	project, err := projectsOf(at.seat.ID, roster, documents)
-	if err != nil {
-		return err
-	}
-	allowed := grants(authorityOf(at.seat.ID))
-	material.Documents = national.FixedDocuments(national.Documents{Roster: roster.Document(), Projects: project, Grants: &allowed})
-	deps := national.Deps{Now: s.options.Now, Rand: s.options.Rand, Version: "demo", Listener: listener}
-	err = national.CreateData(material, deps)
-	if err != nil {
-		return err
-	}
-	if at.seat.ID == CoordinatorID {
-		return at.openCoordinator(material, deps)
-	}
-	node, err := national.New(material, deps)
-	if err != nil {
-		return err
-	}
-	at.ledger, at.run = node.Ledger(), node.Run
-	return nil
+// site is a node as the demonstration sees it: *national.Node is one, *coordinator.Node another.
+type site interface {
+	Run(ctx context.Context) error
+	Ledger() *ledger.Ledger
+	Reload(ctx context.Context) error
+	Fetch(ctx context.Context) error
 }
 
-func (at *station) openCoordinator(material national.Material, deps national.Deps) error {
+// deps is the world that a node is given.
+func (s *stage) deps() national.Deps {
+	return national.Deps{Now: s.options.Now, Rand: s.options.Rand, Version: "demo"}
+}
+
+// open makes the node of a member from its files, at the given socket, which it takes over. Nothing runs yet.
+func (s *stage) open(at *station, listener net.Listener) error {
+	deps := s.deps()
+	deps.Listener = listener
+	cfg, err := national.LoadConfig(s.path(string(at.seat.ID), nodeFile), nil, nil)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	material, err := national.Load(cfg, deps)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if at.seat.ID != CoordinatorID {
+		node, err := national.New(material, deps)
+		if err != nil {
+			return err
+		}
+		at.node, at.ledger = node, node.Ledger()
+		return nil
+	}
 	node, err := coordinator.New(material, deps)
 	if err != nil {
 		return err
 	}
-	at.ledger, at.run, at.merged = node.Ledger(), node.Run, node.Settled
+	at.node, at.ledger, at.merged = node, node.Ledger(), node.Settled
 	return nil
 }
 
-// material is what the node is made of. Its keys are drawn for this run, but for the id key, so that two runs give the
-// same record the same id.
-func (s *stage) material(at *station, federation [32]byte) (national.Material, error) {
-	dir, err := s.folder(at)
-	if err != nil {
-		return national.Material{}, err
-	}
-	sealing := make([]byte, store.KeySize)
-	_, err = io.ReadFull(s.options.Rand, sealing)
-	if err != nil {
-		return national.Material{}, fmt.Errorf("draw a sealing key: %w", err)
-	}
-	certPEM, keyPEM, err := s.issue(at.seat, member.KindNode, "")
-	if err != nil {
-		return national.Material{}, err
-	}
-	certificate, err := member.FixedCertificate(certPEM, keyPEM)
-	if err != nil {
-		return national.Material{}, fmt.Errorf("the node's certificate: %w", err)
-	}
-	return national.Material{Member: at.seat.ID, Federation: federation, Data: filepath.Join(dir, "data.db"),
-		Marker: filepath.Join(dir, "marker"), Sealing: store.Keyring{Current: sealing}, IDKey: at.seat.IDKey,
-		SigningKey: at.seat.Signing, Certificate: certificate}, nil
+// run starts a node that is open. It runs until the stage ends or halt.
+func (s *stage) run(at *station) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	ended := make(chan error, 1)
+	at.cancel, at.ended = cancel, ended
+	node := at.node
+	s.nodes.Go(func() error {
+		err := node.Run(ctx)
+		ended <- err
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("the node of %s stopped: %w", at.seat.ID, err)
+		}
+		return nil
+	})
 }
 
-// projectsOf gives the project's documents to those who take part in it, and to nobody else.
-func projectsOf(id member.ID, roster *member.Roster, documents []*ententev1.SignedDocument) ([][]*ententev1.SignedDocument, error) {
-	project, err := member.VerifyProject(documents, roster)
+// halt stops one node in order, and waits for its end.
+func (s *stage) halt(at *station) error {
+	at.cancel()
+	err := <-at.ended
 	if err != nil {
-		return nil, fmt.Errorf("verify the project: %w", err)
+		return fmt.Errorf("stop the node of %s: %w", at.seat.ID, err)
 	}
-	if !project.Has(id) {
-		return nil, nil
+	at.node = nil
+	return nil
+}
+
+// restart starts a node that was halted, where it was before.
+func (s *stage) restart(at *station) error {
+	listener, err := (&net.ListenConfig{}).Listen(s.ctx, "tcp", at.address)
+	if err != nil {
+		return fmt.Errorf("listen for %s: %w", at.seat.ID, err)
 	}
-	return [][]*ententev1.SignedDocument{documents}, nil
+	err = s.open(at, listener)
+	if err != nil {
+		return fmt.Errorf("node of %s: %w", at.seat.ID, err)
+	}
+	s.run(at)
+	return nil
+}
+
+// news has all nodes read their files and ask each other for what has changed, as they do by themselves every few seconds.
+func (s *stage) news() error {
+	for range 2 { // who reads it first from a file, hands it on in the second turn
+		for _, at := range s.up() {
+			err := errors.Join(at.node.Reload(s.ctx), at.node.Fetch(s.ctx))
+			// A node whose file is older than what it has from others goes on with the newer one, and says so.
+			if err != nil && !errors.Is(err, member.ErrRosterOlder) {
+				return fmt.Errorf("new documents at %s: %w", at.seat.ID, err)
+			}
+		}
+	}
+	return nil
+}
+
+// up are the places whose nodes run.
+func (s *stage) up() []*station {
+	var list []*station
+	for _, at := range s.places {
+		if at.node != nil {
+			list = append(list, at)
+		}
+	}
+	return list
 }

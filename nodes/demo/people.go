@@ -2,14 +2,11 @@ package demo
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"entente.example/entente/client"
 	"entente.example/entente/nodes/federation"
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
-	"entente.example/entente/server/policy"
 )
 
 // The people and systems that each member has in the demonstration.
@@ -20,15 +17,6 @@ const (
 	// caseReference stands in each consultation.
 	caseReference = "DEMO-2026-1"
 )
-
-// grants is what each member allows them.
-func grants(authority string) policy.Grants {
-	purposes := []ententev1.Purpose{ententev1.Purpose_PURPOSE_CRIMINAL_INVESTIGATION, ententev1.Purpose_PURPOSE_THREAT_ANALYSIS}
-	return policy.Grants{
-		Systems:  map[string]policy.System{intakeSystem: {Authority: authority, Projects: []string{policy.AllProjects}}},
-		Officers: map[string]policy.Officer{officerName: {Purposes: purposes, Projects: []string{policy.AllProjects}}},
-	}
-}
 
 // consultation is the reason given for each question of the demonstration.
 func consultation(scope *ententev1.Scope) *ententev1.Consultation {
@@ -58,30 +46,26 @@ func (s *stage) dial(at *station, kind member.Kind, name string) (*client.Client
 	return client.Dial(client.Config{Address: at.address, Member: at.seat.ID, Certificate: certificate, Authorities: at.seat.Authority.Pool()})
 }
 
-// writeIdentity leaves the files with which the commands of the program call a node as somebody, and answers the path
-// of the configuration.
-func (s *stage) writeIdentity(at *station, kind member.Kind, name string) (string, error) {
-	certPEM, keyPEM, err := s.issue(at.seat, kind, name)
+// caller is somebody who calls the own member's node.
+type caller struct {
+	kind member.Kind
+	name string
+}
+
+// callers are those that each member has.
+func callers() []caller {
+	return []caller{{member.KindSystem, intakeSystem}, {member.KindOfficer, officerName}, {member.KindOperator, operatorName}}
+}
+
+// writeIdentity leaves the files with which the commands of the program call a node as somebody: the configuration is named
+// after the kind of caller.
+func (s *stage) writeIdentity(at *station, who caller) error {
+	certPEM, keyPEM, err := s.issue(at.seat, who.kind, who.name)
 	if err != nil {
-		return "", err
+		return err
 	}
-	dir := filepath.Join(s.dir, string(at.seat.ID))
-	err = os.MkdirAll(dir, 0o700)
-	if err != nil {
-		return "", fmt.Errorf("make the folder of %s: %w", at.seat.ID, err)
-	}
-	word := kind.String()
-	config := fmt.Sprintf("address: %s\nmember: %s\ncertificate: %s.pem\nkey: %s.key\nauthorities: authorities.pem\npurpose: criminal-investigation\ncase: %s\n",
+	word := who.kind.String()
+	config := fmt.Sprintf("address: %s\nmember: %s\ncertificate: %s.pem\nkey: %s.key\nauthorities: authority/authority.pem\npurpose: criminal-investigation\ncase: %s\n",
 		at.address, at.seat.ID, word, word, caseReference)
-	files := map[string][]byte{
-		word + ".pem": certPEM, word + ".key": keyPEM, word + ".yaml": []byte(config),
-		"authorities.pem": member.EncodeCertificate(at.seat.Authority.Certificate()),
-	}
-	for file, content := range files {
-		err = os.WriteFile(filepath.Join(dir, file), content, 0o600)
-		if err != nil {
-			return "", fmt.Errorf("write %s of %s: %w", file, at.seat.ID, err)
-		}
-	}
-	return filepath.Join(dir, word+".yaml"), nil
+	return s.writeFiles(at.seat.ID, map[string][]byte{word + ".pem": certPEM, word + ".key": keyPEM, word + ".yaml": []byte(config)})
 }

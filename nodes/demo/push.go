@@ -72,7 +72,7 @@ func refusal(v *ententev1.Verdict) string {
 	return v.GetProviderReference() + ": " + strings.Join(reasons, "; ")
 }
 
-// pushCase pushes some steps of each member's case, all members at the same time.
+// pushCase pushes some steps of each member's case, all members at the same time. Nothing of it is released.
 func (s *stage) pushCase(wanted func(step int) bool) (tally, error) {
 	group, ctx := errgroup.WithContext(s.ctx)
 	counts := make([]tally, len(Case()))
@@ -85,7 +85,7 @@ func (s *stage) pushCase(wanted func(step int) bool) (tally, error) {
 		}
 		group.Go(func() error {
 			var err error
-			counts[i], err = pushItems(ctx, s.places[i].system, items)
+			counts[i], err = pushItems(ctx, s.places[i].system, withoutAudiences(items))
 			if err != nil {
 				return fmt.Errorf("push of %s: %w", c.Member, err)
 			}

@@ -17,14 +17,14 @@ import (
 type Options struct {
 	// Once ends the demonstration when all has been shown; else it stays up until the context ends.
 	Once bool
-	// JSON puts one document on Stdout in place of the story: a Result.
+	// JSON puts one document on Stdout in place of the tour: a Result.
 	JSON bool
 	// From is a folder with XA.jsonl … XD.jsonl to push instead of the built-in case; Mapping the file that says what
 	// their rows mean. Both or neither.
 	From, Mapping string
 	// Clusters is a file to write the clusters of what all members may see to; empty: none.
 	Clusters string
-	// Stdout takes the story or the document, Stderr progress and remarks.
+	// Stdout takes the tour or the document, Stderr progress and remarks.
 	Stdout, Stderr io.Writer
 	// Terminal says whether Stderr is a terminal: only there progress is shown.
 	Terminal bool
@@ -32,6 +32,13 @@ type Options struct {
 	Now func() time.Time
 	// Rand makes keys and salts: crypto/rand.Reader.
 	Rand io.Reader
+	// Command runs the program with arguments, as a shell would, and answers its exit code. For the tour.
+	Command func(ctx context.Context, args []string, stdout, stderr io.Writer) int
+	// Program is the path of the program, for a reader who wants to run its commands.
+	Program string
+	// Pause waits for a line on Stdin after each scene.
+	Pause bool
+	Stdin io.Reader
 	// TempDir is where the folder of data files is made, which is removed at the end; empty: the system's.
 	TempDir string
 }
@@ -69,7 +76,7 @@ type ViewResult struct {
 	Hash string `json:"hash"`
 }
 
-// Run plays the federation: with the built-in case as a story, or with files. Without Once it then stays up until ctx
+// Run plays the federation: with the built-in case as a guided tour, or with files. Without Once it then stays up until ctx
 // ends, which is no error.
 func Run(ctx context.Context, o Options) error {
 	from, err := o.source()
@@ -119,7 +126,7 @@ func (o Options) source() (source, error) {
 		if o.JSON {
 			out = io.Discard
 		}
-		return &story{teller: teller{w: out}}, nil
+		return &tour{teller: teller{w: out}}, nil
 	}
 	if o.From == "" || o.Mapping == "" {
 		return nil, errors.New("files of your own need both: --from names the folder of XA.jsonl … XD.jsonl, --mapping says what their rows mean")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -22,52 +23,145 @@ func testOptions(t *testing.T, out io.Writer) Options {
 	return Options{Once: true, Stdout: out, Stderr: t.Output(), Now: time.Now, Rand: rand.Reader, TempDir: t.TempDir()}
 }
 
-// TestTheCase plays the built-in case twice, as a story and as a document, and judges what came of it.
-func TestTheCase(t *testing.T) {
-	var text, document bytes.Buffer
-	told := &story{teller: teller{w: &text}}
-	options := testOptions(t, &text)
-	first, err := perform(t.Context(), options, told, nil)
-	if err != nil {
-		t.Fatalf("the story: %v\n%s", err, text.String())
+// program builds the program, and answers how the tour calls it: as a process of its own, like a reader does.
+func program(t *testing.T) func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "entente")
+	script(t, "go", "build", "-o", path, "../entente")
+	return func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+		process := exec.CommandContext(ctx, path, args...)
+		process.Stdout, process.Stderr = stdout, stderr
+		process.Env = []string{"PATH=/nowhere"}
+		err := process.Run()
+		if err != nil && process.ProcessState == nil {
+			fmt.Fprintln(stderr, err)
+			return -1
+		}
+		return process.ProcessState.ExitCode()
 	}
-	again := testOptions(t, &document)
-	again.JSON = true
-	again.Clusters = filepath.Join(t.TempDir(), "clusters.jsonl")
-	err = Run(t.Context(), again)
+}
+
+// TestTheTour plays the built-in case twice, as a tour that stays up and as a document, and judges what came of it.
+func TestTheTour(t *testing.T) {
+	run := program(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	told := &tour{}
+	options := testOptions(t, nil)
+	var again []repeated
+	text := &atText{text: "Ctrl-C ends it", do: func() {
+		again = repeat(t, run, told, options.TempDir)
+		cancel()
+	}}
+	told.w, options.Stdout, options.Once, options.Command, options.Program = text, text, false, run, "/bin/entente"
+	first, err := perform(ctx, options, told, nil)
+	if err != nil {
+		t.Fatalf("the tour: %v\n%s", err, text.written.String())
+	}
+	var document bytes.Buffer
+	second := testOptions(t, &document)
+	second.JSON, second.Command = true, run
+	second.Clusters = filepath.Join(t.TempDir(), "clusters.jsonl")
+	err = Run(t.Context(), second)
 	if err != nil {
 		t.Fatalf("the document: %v", err)
 	}
-	var second Result
-	err = json.Unmarshal(document.Bytes(), &second)
+	var result Result
+	err = json.Unmarshal(document.Bytes(), &result)
 	if err != nil {
 		t.Fatalf("stdout is not one document: %v\n%s", err, document.String())
 	}
 
 	t.Run("each pushed record has its verdict and none is rejected", func(t *testing.T) { checkCounts(t, first) })
-	t.Run("a second run gives the same counts and hashes", func(t *testing.T) { checkSame(t, first, second) })
+	t.Run("a second run gives the same counts and hashes", func(t *testing.T) { checkSame(t, first, result) })
 	t.Run("the four views differ", func(t *testing.T) { checkDiffer(t, first) })
 	t.Run("no view holds a record that was not released to its reader", func(t *testing.T) { checkReaders(t, told) })
 	t.Run("the outsider lacks what was released to the project", func(t *testing.T) { checkOutsider(t, told) })
-	t.Run("the team gets a correction while it watches", func(t *testing.T) {
-		if told.live == 0 {
-			t.Error("nothing came to the team")
-		}
-	})
 	t.Run("the withdrawal splits the view and reaches every holder", func(t *testing.T) { checkWithdrawal(t, told) })
-	t.Run("the clusters hold what all may see and nothing else", func(t *testing.T) { checkClusters(t, again.Clusters) })
+	t.Run("the clusters hold what all may see and nothing else", func(t *testing.T) { checkClusters(t, second.Clusters) })
+	t.Run("each scene shows what it says", func(t *testing.T) { checkScenes(t, told) })
+	t.Run("the commands that were shown still work while the tour stays up", func(t *testing.T) { checkRepeated(t, again) })
 	t.Run("no file is left behind", func(t *testing.T) {
-		left, err := os.ReadDir(options.TempDir)
-		if err != nil || len(left) > 0 {
-			t.Errorf("left: %v %v", left, err)
+		for _, dir := range []string{options.TempDir, second.TempDir} {
+			left, err := os.ReadDir(dir)
+			if err != nil || len(left) > 0 {
+				t.Errorf("left: %v %v", left, err)
+			}
 		}
 	})
-	t.Run("the story has all its scenes", func(t *testing.T) {
-		if told.scenes != 7 {
-			t.Errorf("%d scenes", told.scenes)
+	t.Run("the tour has twelve scenes, numbered", func(t *testing.T) {
+		for n := range 12 {
+			if !strings.Contains(text.written.String(), fmt.Sprintf("\nScene %d of 12 — ", n+1)) {
+				t.Errorf("scene %d is missing", n+1)
+			}
 		}
-		t.Log(text.String())
+		t.Log(text.written.String())
 	})
+}
+
+// repeated is a command that was run once more.
+type repeated struct {
+	text, output string
+	code, want   int
+}
+
+// repeat runs each command that was shown, but for those that work once, in the folder of the demonstration.
+func repeat(t *testing.T, run func(context.Context, []string, io.Writer, io.Writer) int, told *tour, temp string) []repeated {
+	t.Helper()
+	folders, err := os.ReadDir(temp)
+	if err != nil || len(folders) != 1 {
+		t.Fatalf("folders: %v %v", folders, err)
+	}
+	s := &stage{dir: filepath.Join(temp, folders[0].Name())}
+	commands := slices.DeleteFunc(slices.Clone(told.commands), func(c command) bool { return c.once })
+	for _, line := range s.commands() {
+		if strings.HasPrefix(line, "follow ") {
+			line += " --until-current" // without, it never ends
+		}
+		commands = append(commands, command{line: strings.ReplaceAll(line, "--config ", "--config @")})
+	}
+	var list []repeated
+	for _, c := range commands {
+		var output bytes.Buffer
+		code := run(t.Context(), c.args(s), &output, &output)
+		list = append(list, repeated{c.text(), output.String(), code, c.then})
+	}
+	return list
+}
+
+func checkRepeated(t *testing.T, list []repeated) {
+	for _, one := range list {
+		if one.code != one.want {
+			t.Errorf("entente %s: exit code %d, want %d\n%s", one.text, one.code, one.want, one.output)
+		}
+	}
+	if len(list) < 30 {
+		t.Errorf("only %d commands were repeated", len(list))
+	}
+}
+
+func checkScenes(t *testing.T, told *tour) {
+	f := told.found
+	tests := []struct {
+		name string
+		is   bool
+	}{
+		{"nothing is released by the push alone", f.homeReleased == 0},
+		{"the team gets a correction while it watches", told.live > 0},
+		{"who was cut off was behind, and has caught up", f.behind > 0 && f.caughtUp == 0},
+		{"a reader that is not the owner relayed", told.relay != "" && told.relay != lateMember && told.relay != "XC"},
+		{"the joiner reads practices by itself, and more by the grant", f.joinerBefore > 0 && f.joinerAfter > f.joinerBefore},
+		{"what is granted is in the joiner's merged view", f.joinerSees > 0},
+		{"the leaver holds less", f.leaverAfter > 0 && f.leaverAfter < f.leaverBefore},
+		{"the forgery changes nothing, the true file does", f.carriedBefore == 0 && f.carriedAfter > 0},
+		{"the error names the owner and what does not fit", strings.Contains(f.forgery, "XB: stream") && strings.Contains(f.forgery, "commitment does not match")},
+		{"the verification finds no damage", strings.Contains(f.verified, "no damage")},
+	}
+	for _, test := range tests {
+		if !test.is {
+			t.Errorf("it is not so that %s: %+v, relay %q", test.name, f, told.relay)
+		}
+	}
 }
 
 func checkCounts(t *testing.T, r Result) {
@@ -126,7 +220,7 @@ func sourcesOf(view *client.View) []*ententev1.ViewSource {
 }
 
 // breachesOf are the records that a view names although they were not released to the reader.
-func breachesOf(t *testing.T, told *story, view *client.View, reader string) []string {
+func breachesOf(t *testing.T, told *tour, view *client.View, reader string) []string {
 	t.Helper()
 	versions, home := firstVersions(), StaysHome()
 	var breaches []string
@@ -143,7 +237,7 @@ func breachesOf(t *testing.T, told *story, view *client.View, reader string) []s
 	return breaches
 }
 
-func checkReaders(t *testing.T, told *story) {
+func checkReaders(t *testing.T, told *tour) {
 	for reader, view := range told.after {
 		for _, reference := range breachesOf(t, told, view, reader) {
 			t.Errorf("the view of %s names %s, which was not released to it", reader, reference)
@@ -154,7 +248,7 @@ func checkReaders(t *testing.T, told *story) {
 	}
 }
 
-func checkOutsider(t *testing.T, told *story) {
+func checkOutsider(t *testing.T, told *tour) {
 	hidden := unseen(told.before["XA"], told.before["XD"])
 	if len(hidden) == 0 {
 		t.Error("XD sees all that XA sees")
@@ -164,7 +258,7 @@ func checkOutsider(t *testing.T, told *story) {
 	}
 }
 
-func checkWithdrawal(t *testing.T, told *story) {
+func checkWithdrawal(t *testing.T, told *tour) {
 	before, after := bridgeGroups(told.before["XA"], told.held), bridgeGroups(told.after["XA"], told.held)
 	if len(before) != 1 || !containsAll(before[0], BridgeLeft, BridgeReference, BridgeRight) {
 		t.Errorf("before: %v, want one entity of all three", before)
@@ -321,31 +415,56 @@ func TestWrongPathsFailBeforeAnythingStarts(t *testing.T) {
 	}
 }
 
-func TestAnInterruptedStayIsNoError(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	out := &cancelAt{text: "Ctrl-C", cancel: cancel}
-	o := testOptions(t, out)
-	o.Once = false
-	err := Run(ctx, o)
-	if err != nil {
-		t.Errorf("got %v\n%s", err, out.written.String())
+func TestWhatEndsTheTourEarlyLeavesNothing(t *testing.T) {
+	refuses := func(_ context.Context, _ []string, _, stderr io.Writer) int {
+		fmt.Fprintln(stderr, "entente: no")
+		return 1
 	}
-	if !strings.Contains(out.written.String(), "go run ./nodes/entente view entities --config") {
-		t.Error("no commands to try")
+	tests := []struct {
+		name string
+		text string
+		want string
+	}{
+		{"an interrupt in the middle of a scene", "Scene 2", "canceled"},
+		{"an interrupt while it waits for Enter", "[Enter]", "canceled"},
+		{"a command that fails", "none", "exit code 1: entente: no"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			out := &atText{text: test.text, do: cancel}
+			o := testOptions(t, out)
+			o.Command = func(context.Context, []string, io.Writer, io.Writer) int { return 0 }
+			if test.text == "none" {
+				o.Command = refuses
+			}
+			input, _ := io.Pipe() // on which nobody ever writes
+			o.Pause, o.Stdin = test.text == "[Enter]", input
+			t.Cleanup(func() { input.Close() })
+			err := Run(ctx, o)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want something about %q\n%s", err, test.want, out.written.String())
+			}
+			left, err := os.ReadDir(o.TempDir)
+			if err != nil || len(left) > 0 {
+				t.Errorf("left: %v %v", left, err)
+			}
+		})
 	}
 }
 
-// cancelAt interrupts when a text is written.
-type cancelAt struct {
+// atText does something when a text is written.
+type atText struct {
 	text    string
-	cancel  context.CancelFunc
+	do      func()
 	written bytes.Buffer
 }
 
-func (c *cancelAt) Write(p []byte) (int, error) {
-	if bytes.Contains(p, []byte(c.text)) {
-		c.cancel()
+func (a *atText) Write(p []byte) (int, error) {
+	n, err := a.written.Write(p)
+	if bytes.Contains(p, []byte(a.text)) {
+		a.do()
 	}
-	return c.written.Write(p)
+	return n, err
 }

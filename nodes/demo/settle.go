@@ -10,6 +10,9 @@ import (
 // settleWithin bounds the wait for replication: on a machine that works it takes seconds.
 const settleWithin = 5 * time.Minute
 
+// lookAgain is how long a wait goes without a look.
+const lookAgain = 50 * time.Millisecond
+
 // settle waits until all that is released is everywhere: for each owner and each reader both hold streams of the same
 // digest, and the coordinator's merge has read them. It wakes with each change of a ledger, so it neither sleeps nor
 // guesses.
@@ -18,7 +21,7 @@ func (s *stage) settle() error {
 	if err != nil {
 		return err
 	}
-	for _, at := range s.places {
+	for _, at := range s.up() {
 		if at.merged == nil {
 			continue
 		}
@@ -31,8 +34,8 @@ func (s *stage) settle() error {
 }
 
 func (s *stage) replicated() (bool, error) {
-	for _, owner := range s.places {
-		for _, reader := range s.places {
+	for _, owner := range s.up() {
+		for _, reader := range s.up() {
 			if owner == reader {
 				continue
 			}
@@ -60,7 +63,8 @@ func (s *stage) until(what string, done func() (bool, error)) error {
 	}
 }
 
-// look looks once and, where it is not so yet, waits for the next change.
+// look looks once and, where it is not so yet, waits for the next change of a ledger, or a moment: what connections do, no
+// ledger tells.
 func (s *stage) look(ctx context.Context, done func() (bool, error)) (bool, error) {
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -69,8 +73,12 @@ func (s *stage) look(ctx context.Context, done func() (bool, error)) (bool, erro
 	if ok || err != nil {
 		return ok, err
 	}
+	moment := time.NewTimer(lookAgain)
+	defer moment.Stop()
 	select {
 	case <-woken:
+		return false, nil
+	case <-moment.C:
 		return false, nil
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
@@ -81,7 +89,7 @@ func (s *stage) look(ctx context.Context, done func() (bool, error)) (bool, erro
 func (s *stage) woken(ctx context.Context) <-chan struct{} {
 	woken := make(chan struct{}, 1)
 	var sources []<-chan struct{}
-	for _, at := range s.places {
+	for _, at := range s.up() {
 		sources = append(sources, at.ledger.Changed())
 	}
 	for _, source := range sources {

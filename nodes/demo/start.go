@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,18 +16,21 @@ import (
 )
 
 // validFor is how long certificates, roster and project of the throw-away federation count.
-const validFor = 7 * 24 * time.Hour
+const validFor = 30 * 24 * time.Hour
 
 // station is one member of the federation: its node, running, and those who call it.
 type station struct {
 	seat    *federation.Seat
 	country string
-	address string
+	address string         // of the node, for its own member's people
+	line    *line          // by which other members reach it; nil: at address
 	system  *client.Client // the national system
 	officer *client.Client // an analyst
 
+	node   site // nil while it is stopped
+	cancel context.CancelFunc
+	ended  <-chan error
 	ledger *ledger.Ledger
-	run    func(context.Context) error
 	// merged waits until the node's merge has taken in all that its ledger holds; nil where it merges nothing.
 	merged func(context.Context) error
 }
@@ -38,8 +39,9 @@ type station struct {
 type stage struct {
 	options Options
 	dir     string
-	places  []*station // the members in the order of Case, then the coordinator
+	places  []*station // the members in the order of Case, then the coordinator, then who joins
 	project string     // the project's name
+	lines   bool       // whether members reach each other by lines that can be cut
 
 	ctx    context.Context // ends with the federation, or when a node fails
 	cancel context.CancelFunc
@@ -50,7 +52,7 @@ type stage struct {
 func start(ctx context.Context, o Options, dir string) (*stage, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
-	s := &stage{options: o, dir: dir, project: "Harbour Light", ctx: ctx, cancel: cancel, nodes: group}
+	s := &stage{options: o, dir: dir, project: "Harbour Light", lines: o.From == "", ctx: ctx, cancel: cancel, nodes: group}
 	err := s.found()
 	if err != nil {
 		return nil, s.stop(err)
@@ -67,45 +69,66 @@ func (s *stage) found() error {
 	if err != nil {
 		return fmt.Errorf("found the federation: %w", err)
 	}
-	listeners, err := s.listen(founded)
-	if err != nil {
-		return err
-	}
-	roster, err := founded.Roster()
-	if err != nil {
-		return closeListeners(listeners, fmt.Errorf("make the roster: %w", err))
-	}
-	documents, _, err := founded.Project(roster, ProjectID, s.project, ids[0], ids[1], ids[2], CoordinatorID)
-	if err != nil {
-		return closeListeners(listeners, fmt.Errorf("open the project: %w", err))
-	}
-	for i, at := range s.places {
-		err = s.open(at, listeners[i], founded.ID, roster, documents)
-		if err != nil {
-			return closeListeners(listeners[i:], fmt.Errorf("node of %s: %w", at.seat.ID, err))
-		}
-		s.nodes.Go(func() error { return s.runNode(at) })
-	}
-	return s.callers()
-}
-
-// listen opens a socket for each seat: the addresses stand in the roster, so they must be known before it is made.
-func (s *stage) listen(founded *federation.Federation) ([]net.Listener, error) {
 	var listeners []net.Listener
-	for i, seat := range founded.Seats {
-		listener, err := (&net.ListenConfig{}).Listen(s.ctx, "tcp", "127.0.0.1:0")
+	for _, seat := range founded.Seats {
+		listener, err := s.seat(seat)
 		if err != nil {
-			return nil, closeListeners(listeners, fmt.Errorf("listen for %s: %w", seat.ID, err))
+			return closeListeners(listeners, err)
 		}
 		listeners = append(listeners, listener)
-		seat.Addresses = []string{listener.Addr().String()}
-		at := &station{seat: seat, address: listener.Addr().String(), country: "the coordinator"}
-		if i < len(Case()) {
-			at.country = Case()[i].Country
-		}
-		s.places = append(s.places, at)
 	}
-	return listeners, nil
+	err = s.document(founded, ids)
+	if err != nil {
+		return closeListeners(listeners, err)
+	}
+	for i, at := range s.places {
+		err = s.settleIn(at)
+		if err != nil {
+			return closeListeners(listeners[i:], fmt.Errorf("files of %s: %w", at.seat.ID, err))
+		}
+		err = s.open(at, listeners[i])
+		if err != nil {
+			return closeListeners(listeners[i+1:], fmt.Errorf("node of %s: %w", at.seat.ID, err))
+		}
+		s.run(at)
+		err = s.meet(at)
+		if err != nil {
+			return closeListeners(listeners[i+1:], err)
+		}
+	}
+	return s.news()
+}
+
+// document makes the roster and the project, and gives them to the nodes.
+func (s *stage) document(founded *federation.Federation, ids []member.ID) error {
+	roster, err := founded.Roster()
+	if err != nil {
+		return fmt.Errorf("make the roster: %w", err)
+	}
+	project, _, err := founded.Project(roster, ProjectID, s.project, ids[0], ids[1], ids[2], CoordinatorID)
+	if err != nil {
+		return fmt.Errorf("open the project: %w", err)
+	}
+	return s.writeDocuments(founded, roster, project)
+}
+
+// seat opens a socket for a member's node: the addresses stand in the roster, so they must be known before it is made.
+func (s *stage) seat(seat *federation.Seat) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(s.ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen for %s: %w", seat.ID, err)
+	}
+	at := &station{seat: seat, address: listener.Addr().String(), country: countryOf(seat.ID)}
+	seat.Name, seat.Addresses = at.country, []string{at.address}
+	if s.lines {
+		at.line, err = lay(s.ctx, at.address)
+		if err != nil {
+			return nil, errors.Join(err, listener.Close())
+		}
+		seat.Addresses = []string{at.line.public}
+	}
+	s.places = append(s.places, at)
+	return listener, nil
 }
 
 // closeListeners lets go of sockets that no node took over, and answers why.
@@ -116,34 +139,30 @@ func closeListeners(listeners []net.Listener, err error) error {
 	return err
 }
 
-func (s *stage) runNode(at *station) error {
-	err := at.run(s.ctx)
-	if err != nil && s.ctx.Err() == nil {
-		return fmt.Errorf("the node of %s stopped: %w", at.seat.ID, err)
+// meet makes the clients through which everything in the demonstration goes, and leaves the files for those of a reader.
+func (s *stage) meet(at *station) error {
+	var err error
+	at.system, err = s.dial(at, member.KindSystem, intakeSystem)
+	if err != nil {
+		return fmt.Errorf("prepare the system of %s: %w", at.seat.ID, err)
 	}
-	return nil
-}
-
-// callers makes the clients through which everything in the demonstration goes.
-func (s *stage) callers() error {
-	for _, at := range s.places {
-		var err error
-		at.system, err = s.dial(at, member.KindSystem, intakeSystem)
+	at.officer, err = s.dial(at, member.KindOfficer, officerName)
+	if err != nil {
+		return fmt.Errorf("prepare the officer of %s: %w", at.seat.ID, err)
+	}
+	for _, who := range callers() {
+		err = s.writeIdentity(at, who)
 		if err != nil {
-			return fmt.Errorf("prepare the system of %s: %w", at.seat.ID, err)
-		}
-		at.officer, err = s.dial(at, member.KindOfficer, officerName)
-		if err != nil {
-			return fmt.Errorf("prepare the officer of %s: %w", at.seat.ID, err)
+			return err
 		}
 	}
 	return nil
 }
 
-// members are the places without the coordinator.
-func (s *stage) members() []*station { return s.places[:len(s.places)-1] }
+// members are the places of the case: without the coordinator and who joins.
+func (s *stage) members() []*station { return s.places[:len(Case())] }
 
-func (s *stage) coordinator() *station { return s.places[len(s.places)-1] }
+func (s *stage) coordinator() *station { return s.at(CoordinatorID) }
 
 func (s *stage) at(id string) *station {
 	for _, at := range s.places {
@@ -178,20 +197,15 @@ func (s *stage) stop(err error) error {
 		}
 	}
 	failed := s.nodes.Wait()
+	for _, at := range s.places {
+		if at.line != nil {
+			err = errors.Join(err, at.line.cut())
+		}
+	}
 	if failed != nil {
 		return failed
 	}
 	return err
-}
-
-// folder makes the folder of a node's own files.
-func (s *stage) folder(at *station) (string, error) {
-	dir := filepath.Join(s.dir, string(at.seat.ID), "node")
-	err := os.MkdirAll(dir, 0o700)
-	if err != nil {
-		return "", fmt.Errorf("make the folder of %s: %w", at.seat.ID, err)
-	}
-	return dir, nil
 }
 
 func authorityOf(id member.ID) string {
@@ -199,6 +213,21 @@ func authorityOf(id member.ID) string {
 		if c.Member == string(id) {
 			return c.Authority
 		}
+	}
+	if id == joinerID {
+		return joinerAuthority
+	}
+	return "Coordination office"
+}
+
+func countryOf(id member.ID) string {
+	for _, c := range Case() {
+		if c.Member == string(id) {
+			return c.Country
+		}
+	}
+	if id == joinerID {
+		return joinerCountry
 	}
 	return "Coordination office"
 }

@@ -85,25 +85,6 @@ func entryKey(item *ententev1.StreamItem) string {
 	return fmt.Sprintf("%x/%d", item.GetEntry().GetStreamId(), item.GetEntry().GetSequence())
 }
 
-// lines shows the items from a number on.
-func (t *team) lines(from int) [][]string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var rows [][]string
-	for _, item := range t.items[from:] {
-		what, text := "release", ""
-		if item.GetWithdrawal() != nil {
-			what = "withdrawal of an earlier version"
-		}
-		released, err := decodeReleased(item)
-		if err == nil && item.GetWithdrawal() == nil {
-			text = kindText(released.GetBody())
-		}
-		rows = append(rows, []string{item.GetOwner(), what, fmt.Sprintf("%x %s", item.GetRecordId()[:4], text)})
-	}
-	return rows
-}
-
 func decodeReleased(item *ententev1.StreamItem) (*ententev1.ReleasedRecord, error) {
 	released := &ententev1.ReleasedRecord{}
 	err := proto.Unmarshal(item.GetReleasedRecord(), released)

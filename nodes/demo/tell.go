@@ -6,14 +6,18 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-
-	"entente.example/entente/proto/member"
+	"unicode/utf8"
 )
+
+// textWidth is how many characters a line of text has at most.
+const textWidth = 110
 
 // teller writes for people. It keeps the first failure to write.
 type teller struct {
 	w      io.Writer
-	scenes int
+	scenes int  // told so far
+	of     int  // scenes there are
+	tight  bool // no empty line behind a command
 	err    error
 }
 
@@ -23,16 +27,27 @@ func (t *teller) printf(format string, args ...any) {
 	}
 	_, err := fmt.Fprintf(t.w, format, args...)
 	if err != nil {
-		t.err = fmt.Errorf("write the story: %w", err)
+		t.err = fmt.Errorf("write the tour: %w", err)
 	}
 }
 
 func (t *teller) scene(title string) {
 	t.scenes++
-	t.printf("\n%d. %s\n\n", t.scenes, title)
+	t.printf("\nScene %d of %d — %s\n\n", t.scenes, t.of, title)
 }
 
-func (t *teller) say(format string, args ...any) { t.printf(format+"\n", args...) }
+// say writes text in lines that a terminal holds.
+func (t *teller) say(format string, args ...any) {
+	line := ""
+	for _, word := range strings.Fields(fmt.Sprintf(format, args...)) {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > textWidth {
+			t.printf("%s\n", line)
+			line = ""
+		}
+		line = strings.TrimPrefix(line+" "+word, " ")
+	}
+	t.printf("%s\n\n", line)
+}
 
 // table writes rows in columns, and an empty line after.
 func (t *teller) table(head []string, rows [][]string) {
@@ -46,7 +61,7 @@ func (t *teller) table(head []string, rows [][]string) {
 	fmt.Fprintln(table)
 	err := table.Flush()
 	if err != nil {
-		t.err = fmt.Errorf("write the story: %w", err)
+		t.err = fmt.Errorf("write the tour: %w", err)
 	}
 }
 
@@ -67,50 +82,40 @@ func showResult(out io.Writer, result Result) error {
 	return t.err
 }
 
-// showCommands writes identities for the commands of the program and says what to try. With --output json it goes to
-// Stderr: Stdout holds one document only.
+// showCommands says what to try while the federation stays up. With --output json it goes to Stderr: Stdout holds one
+// document only.
 func (s *stage) showCommands() error {
-	configs := make(map[string]string)
-	for _, at := range s.places {
-		for _, who := range []struct {
-			kind member.Kind
-			name string
-		}{{member.KindSystem, intakeSystem}, {member.KindOfficer, officerName}, {member.KindOperator, operatorName}} {
-			path, err := s.writeIdentity(at, who.kind, who.name)
-			if err != nil {
-				return err
-			}
-			configs[string(at.seat.ID)+" "+who.kind.String()] = path
-		}
-	}
 	out := s.options.Stdout
 	if s.options.JSON {
 		out = s.options.Stderr
 	}
 	t := &teller{w: out}
-	t.printf("\nThe federation stays up. In another terminal, from the same folder:\n\n")
-	for _, c := range s.commands() {
-		t.say("%s", strings.TrimRight("  go run ./nodes/entente "+c.command+" --config "+configs[c.config]+" "+c.rest, " "))
+	t.printf("\nThe federation stays up. In another terminal:\n\n")
+	s.showWay(t)
+	for _, line := range s.commands() {
+		t.printf("  $ entente %s\n", line)
 	}
 	t.printf("\nCtrl-C ends it and removes all keys and data.\n")
 	return t.err
 }
 
-// try is a command to try, as somebody.
-type try struct{ command, config, rest string }
+// showWay says how the commands that are shown are called from another terminal.
+func (s *stage) showWay(t *teller) {
+	t.printf("  $ cd %s\n  $ alias entente=%s\n", s.dir, s.options.Program)
+}
 
 // commands are those that work with what is there: references and the project's records only with the built-in case.
-func (s *stage) commands() []try {
-	list := []try{
-		{"view entities", "XA officer", ""},
-		{"view entities", "XD officer", ""},
-		{"list", "XB system", ""},
-		{"library list", "XD officer", ""},
-		{"status", "COORD operator", ""},
+func (s *stage) commands() []string {
+	list := []string{
+		"view entities --config XA/officer.yaml",
+		"view entities --config XD/officer.yaml",
+		"list --config XB/system.yaml",
+		"practices list --config XD/officer.yaml",
+		"status --config COORD/operator.yaml",
 	}
 	if s.options.From != "" {
-		return append(list, try{"follow", "XC officer", ""})
+		return append(list, "follow --config XC/officer.yaml")
 	}
-	return append(list, try{"follow", "XC officer", "--project " + ProjectID}, try{"get XB/P01", "XB system", ""},
-		try{"withdraw XB/P01", "XB system", "--reason inaccurate"})
+	return append(list, "get XB/P01 --config XB/system.yaml", "follow --project "+ProjectID+" --config XB/officer.yaml",
+		"withdraw XB/P01 --reason inaccurate --config XB/system.yaml")
 }

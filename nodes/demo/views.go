@@ -173,14 +173,6 @@ func facts(list []*ententev1.ViewFact, names [][]byte) ([]byte, error) {
 	return pack(sorted(lines)...), nil
 }
 
-func encoded(m proto.Message) ([]byte, error) {
-	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
-	if err != nil {
-		return nil, fmt.Errorf("encode a part of a view: %w", err)
-	}
-	return content, nil
-}
-
 // pack joins parts so that no two lists of parts give the same bytes.
 func pack(parts ...[]byte) []byte {
 	out := binary.AppendUvarint(nil, uint64(len(parts)))

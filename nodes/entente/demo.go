@@ -1,7 +1,11 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,16 +14,17 @@ import (
 )
 
 func demoCommand(p process) *cobra.Command {
-	o := demo.Options{Stdout: p.Stdout, Stderr: p.Stderr, Terminal: p.IsTerminal, Now: p.Now, Rand: p.Rand}
+	o := demo.Options{Stdin: p.Stdin, Stdout: p.Stdout, Stderr: p.Stderr, Terminal: p.IsTerminal, Now: p.Now, Rand: p.Rand, Command: p.inside}
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "show a federation of four invented countries at work on this machine",
+		Short: "a guided tour: four invented countries and a coordinator on this machine",
 		Long: "Starts a coordinator and the nodes of four invented countries on loopback, with throw-away keys and data files that are\n" +
-			"removed at the end, pushes an invented case as national systems would, and shows who sees what, and what a withdrawal does.\n" +
-			"Then it stays up with commands to try, until Ctrl-C.\n\n" +
+			"removed at the end, and tells an invented case in numbered scenes: what each country holds, who sees what, who comes and\n" +
+			"goes, what a withdrawal does, and what becomes of a forgery. Each scene shows the commands that it runs and what they\n" +
+			"print. Then the federation stays up for commands of your own, until Ctrl-C. --pause waits for Enter between scenes.\n\n" +
 			"With --from and --mapping it runs the same federation on XA.jsonl … XD.jsonl of your own, each pushed by its member.\n" +
 			"With --output json stdout holds one document: what was pushed, and what the coordinator answers each member.",
-		Example: "  entente demo\n  entente demo --once --output json\n" +
+		Example: "  entente demo --pause\n  entente demo --once --output json\n" +
 			"  entente demo --once --output json --from scenario --mapping docs/examples/scenario.yaml --clusters clusters.jsonl",
 		Args: arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -31,6 +36,13 @@ func demoCommand(p process) *cobra.Command {
 			if (o.From == "") != (o.Mapping == "") {
 				return cli.UsageErrorf("--from and --mapping go together: the folder with XA.jsonl … XD.jsonl, and what their rows mean")
 			}
+			if o.Pause && (o.Once || o.JSON || o.From != "") {
+				return cli.UsageErrorf("--pause is for a person before the tour: it goes with none of --once, --output json and --from")
+			}
+			o.Program, err = os.Executable()
+			if err != nil {
+				return fmt.Errorf("find the program: %w", err)
+			}
 			err = readable(o.From, o.Mapping)
 			if err != nil {
 				return err
@@ -39,11 +51,20 @@ func demoCommand(p process) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&o.Once, "once", false, "end when all is shown")
+	c.Flags().BoolVar(&o.Pause, "pause", false, "wait for Enter after each scene")
 	c.Flags().StringVar(&o.From, "from", "", "folder with XA.jsonl … XD.jsonl to push instead of the built-in case")
 	c.Flags().StringVar(&o.Mapping, "mapping", "", "YAML file that says what their rows mean")
 	c.Flags().StringVar(&o.Clusters, "clusters", "", "file to write the clusters of what all members may see to")
 	addOutput(c)
 	return c
+}
+
+// inside runs a command line in this process, as another process would: without input, and with nothing of this one's
+// environment.
+func (p process) inside(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	inner := process{Stdin: strings.NewReader(""), Stdout: stdout, Stderr: stderr, Now: p.Now, Rand: p.Rand,
+		LookupEnv: func(string) (string, bool) { return "", false }}
+	return run(ctx, inner, args)
 }
 
 // readable refuses paths that are not there before a federation is started for them.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/ed25519"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -186,4 +187,12 @@ func replaceMessage(path string, m proto.Message) error {
 		return err
 	}
 	return replaceFile(path, content)
+}
+
+func parseFederation(text string) ([32]byte, error) {
+	id, err := hex.DecodeString(text)
+	if err != nil || len(id) != 32 {
+		return [32]byte{}, cli.UsageErrorf("--federation: give the id as 64 hexadecimal digits, as `entente roster genesis` printed it")
+	}
+	return [32]byte(id), nil
 }

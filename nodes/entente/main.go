@@ -1,6 +1,6 @@
 // Command entente is the whole of Entente in one binary: it founds federations (pki, roster, project), runs nodes (node,
 // coordinator), shows a federation at work on one machine (demo), checks a data file (verify), and speaks to a node as any
-// national system would (push, import, get, list, release, withdraw, follow, view, library, health, status).
+// national system would (push, import, get, list, release, withdraw, follow, view, practices, lessons, library, health, status).
 //
 // # The invariant
 //

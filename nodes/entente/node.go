@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -35,11 +36,12 @@ func nodeCommand(p process) *cobra.Command {
 			"  roster: roster.pb\n" +
 			"  projects: projects                  # folder with chains of projects\n" +
 			"  signing_key: signing-key.key        # as `entente pki signing-key` makes it\n" +
+			"  # revocation_lists: [crl.pem]       certificates that count no more, as `entente pki revoke` makes it\n" +
 			"  systems:                            # who may push and follow; one that is not listed may do nothing\n" +
 			"    - {name: intake, authority: Police of XA, projects: [\"*\"]}\n" +
 			"  officers:                           # who may ask, and for what\n" +
 			"    - {name: k.lind, purposes: [criminal-investigation], projects: [harbour-light]}\n\n" +
-			"docs/founding.md has each key, and how a federation is founded.",
+			"docs/operations.md has each key, and how a federation is founded.",
 		make: func(m national.Material, deps national.Deps) (runner, error) { return national.New(m, deps) },
 	})
 }
@@ -125,7 +127,8 @@ func (p process) nodeCheck(example string) *cobra.Command {
 	c := &cobra.Command{
 		Use: "check", Short: "find what would keep the node from starting, without starting it",
 		Long: "Reads the configuration, keys, certificate, roster and data file as a start would, and names every problem with what to do\n" +
-			"about it. The exit code is 0 only if there is none.",
+			"about it. What only ought to be mended (a certificate or a roster that ends soon, a key that others may read) is a warning. The\n" +
+			"exit code is 0 if there is nothing but warnings.",
 		Example: example,
 	}
 	addOutput(c)
@@ -139,6 +142,7 @@ func (p process) nodeCheck(example string) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		problems = slices.DeleteFunc(problems, func(p national.Problem) bool { return p.Warning })
 		if len(problems) > 0 {
 			return fmt.Errorf("%d problems keep the node from starting", len(problems))
 		}
@@ -153,6 +157,8 @@ type problemJSON struct {
 	Field string `json:"field,omitempty"`
 	What  string `json:"what"`
 	Mend  string `json:"mend,omitempty"`
+	// Warning: the node starts all the same.
+	Warning bool `json:"warning,omitempty"`
 }
 
 func (p process) printProblems(problems []national.Problem, asJSON bool) error {
@@ -169,7 +175,7 @@ func (p process) printProblems(problems []national.Problem, asJSON bool) error {
 			return err
 		}
 	}
-	if len(problems) == 0 {
+	if !slices.ContainsFunc(problems, func(p national.Problem) bool { return !p.Warning }) {
 		return p.printf("the node would start\n")
 	}
 	return nil
@@ -178,7 +184,8 @@ func (p process) printProblems(problems []national.Problem, asJSON bool) error {
 func (p process) nodeRun(kind nodeKind, example string) *cobra.Command {
 	c := &cobra.Command{
 		Use: "run", Short: "run the node until SIGINT or SIGTERM",
-		Long: "Runs the node. Roster, projects, certificate and grants are read again when their files change. The first SIGINT or SIGTERM\n" +
+		Long: "Runs the node. Roster, projects, certificate, signing key, revocation lists, limits and grants are read again when\n" +
+			"their files change. The first SIGINT or SIGTERM\n" +
 			"ends it in order; a second one at once. The log goes to stderr.",
 		Example: example,
 	}

@@ -48,6 +48,25 @@ func (p process) printf(format string, args ...any) error {
 	return nil
 }
 
+// addDryRun gives a command the flag --dry-run.
+func addDryRun(c *cobra.Command, to *bool) {
+	c.Flags().BoolVar(to, "dry-run", false, "check everything, say what would be, and write nothing")
+}
+
+// printPlanned says what was written, or with --dry-run what would be.
+func (p process) printPlanned(dryRun bool, path string, lines ...string) error {
+	head := path
+	if dryRun {
+		head = "dry run: nothing is written"
+	}
+	return p.printf("%s\n", strings.Join(append([]string{head}, lines...), "\n"))
+}
+
+// warn says something on stderr that is no error, and that somebody should know before the next step.
+func (p process) warn(format string, args ...any) {
+	fmt.Fprintf(p.Stderr, "entente: warning: "+format+"\n", args...)
+}
+
 // messageJSON is the contract's JSON of a message with stable bytes: the library adds blanks at random.
 func messageJSON(m proto.Message) (json.RawMessage, error) {
 	encoded, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
@@ -106,6 +125,15 @@ func codeName(value protoreflect.Enum) string {
 		return fmt.Sprintf("code-%d", value.Number())
 	}
 	return shortName(value.Descriptor(), known)
+}
+
+// codeNames are the short names of a list.
+func codeNames[E enumeration](list []E) []string {
+	names := []string{}
+	for _, one := range list {
+		names = append(names, codeName(one))
+	}
+	return names
 }
 
 func shortName(list protoreflect.EnumDescriptor, value protoreflect.EnumValueDescriptor) string {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 
 	"entente.example/entente/client/cli"
 	"entente.example/entente/proto/member"
+	"entente.example/entente/server/store"
 )
 
 const (
@@ -24,8 +27,9 @@ func pkiCommand(p process) *cobra.Command {
 			"A member has three keys that must not be the same: its root (offline; says who the member is), its signing key (on the\n"+
 			"node; signs its streams) and its authority (issues certificates).",
 		"  entente pki root --out xa/offline\n  entente pki authority --member XA --out xa/authority\n"+
-			"  entente pki issue --authority xa/authority --identity system/intake --out xa",
-		pkiAuthority(p), pkiIssue(p), pkiKey(p, "root", "make the offline root key of a member",
+			"  entente pki issue --authority xa/authority --identity system/intake --out xa\n"+
+			"  entente pki revoke --authority xa/authority --certificate xa/system-intake.pem --out xa/crl.pem",
+		pkiAuthority(p), pkiIssue(p), pkiRevoke(p), pkiSealingKey(p), pkiKey(p, "root", "make the offline root key of a member",
 			"Makes the key with which a member says who it is, and votes on who is in. Keep root.key on a medium that no running\n"+
 				"program reads; hand out root.pub."),
 		pkiKey(p, "signing-key", "make the signing key of a member's node",
@@ -196,4 +200,33 @@ func (p process) makeKey(out, name string) error {
 		return fmt.Errorf("make key: %w", err)
 	}
 	return p.writePair(out, name, ".pub", public, secret)
+}
+
+func pkiSealingKey(p process) *cobra.Command {
+	var out string
+	c := &cobra.Command{
+		Use:   "sealing-key",
+		Short: "make a new sealing key, for a rotation",
+		Long: "Makes a key that a data file can be sealed with; the command `node init` makes the first one of a node. To rotate it, name the\n" +
+			"new file in the node's configuration as sealing_key and the old one under older_sealing_keys, and run `entente reseal`.\n" +
+			"Keep the old key as long as a backup needs it.",
+		Example: "  entente pki sealing-key --out xa/sealing-2.key",
+		Args:    arguments(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			err := given(c, "out")
+			if err != nil {
+				return err
+			}
+			err = store.CreateKey(out, p.Rand)
+			if errors.Is(err, fs.ErrExist) {
+				return cli.UsageErrorf("%s is there already and is not overwritten; name another file", out)
+			}
+			if err != nil {
+				return fmt.Errorf("make sealing key: %w", err)
+			}
+			return p.printf("%s\n", out)
+		},
+	}
+	c.Flags().StringVar(&out, "out", "", "file for the key")
+	return c
 }

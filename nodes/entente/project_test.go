@@ -16,8 +16,7 @@ func TestProjectGoesFromCharterToEnd(t *testing.T) {
 		assemble = append(assemble, "--entry", "@"+m+"/entry.pb")
 	}
 	b.must(assemble...)
-	trust := []string{"--roster", "@roster.pb", "--genesis", "@genesis.pb"}
-	with := func(line ...string) []string { return append(line, trust...) }
+	with := trusting
 	asLead := func(line ...string) []string { return with(append(line, "--signing-key", "@xa/signing-key.key")...) }
 	open := asLead("project", "open", "--id", "harbour-light", "--name", "Harbour light", "--lead", "XA", "--participant", "XB",
 		"--purpose", "criminal-investigation", "--crime-area", "drugs", "--kind", "person,association", "--from", "2026-01-01",
@@ -40,7 +39,7 @@ func TestProjectGoesFromCharterToEnd(t *testing.T) {
 	held := readAll(t, b.dir)[b.path("p.pb")]
 	b.refused(cli.ExitFailed, "XC", asLead("project", "admit", "@p.pb", "--member", "XC")...)
 	b.refused(cli.ExitFailed, "XD", asLead("project", "admit", "@p.pb", "--member", "XD")...)
-	b.refused(cli.ExitFailed, "signature", with("project", "depart", "@p.pb", "--member", "XC", "--signing-key", "@xb/signing-key.key")...)
+	b.refused(cli.ExitUsage, "not a current signing key of XA", with("project", "depart", "@p.pb", "--member", "XC", "--signing-key", "@xb/signing-key.key")...)
 	b.refused(cli.ExitUsage, "--purpose", asLead("project", "open", "--id", "x", "--name", "X", "--lead", "XA", "--purpose", "curiosity",
 		"--until", "2099-01-01", "--out", "@x.pb")...)
 	b.refused(cli.ExitUsage, "--until", asLead("project", "open", "--id", "x", "--name", "X", "--lead", "XA", "--purpose", "criminal-investigation",

@@ -40,7 +40,7 @@ func newRoot(p process) *cobra.Command {
 		return cli.UsageErrorf("%w; see `%s --help`", err, c.CommandPath())
 	})
 	root.AddCommand(demoCommand(p), nodeCommand(p), coordinatorCommand(p), pkiCommand(p), rosterCommand(p), projectCommand(p),
-		verifyCommand(p), versionCommand(p))
+		verifyCommand(p), restoreCommand(p), versionCommand(p))
 	root.AddCommand(cli.Commands(cli.Env{
 		Stdin: p.Stdin, Stdout: p.Stdout, Stderr: p.Stderr, Now: p.Now, Getenv: p.getenv, IsTerminal: p.IsTerminal,
 	})...)

@@ -4,7 +4,10 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
@@ -25,53 +28,86 @@ func rosterCommand(p process) *cobra.Command {
 		"  entente roster genesis --name \"Harbour states\" --founder XA=xa/root.pub --founder XB=xb/root.pub --assembler XA --out genesis.pb\n"+
 			"  entente roster sign genesis.pb --member XA --root xa/offline/root.key\n"+
 			"  entente roster show genesis.pb",
-		rosterGenesis(p), rosterSign(p), rosterEntry(p), rosterChange(p), rosterAssemble(p), rosterVerify(p), rosterShow(p))
+		rosterGenesis(p), rosterSign(p), rosterEntry(p), rosterChange(p), rosterAssemble(p), rosterVerify(p), rosterDiff(p), rosterShow(p))
+}
+
+// genesisOptions are the flags of `roster genesis`.
+type genesisOptions struct {
+	name, out            string
+	founders, assemblers []string
+	quorum               int
+	dryRun               bool
 }
 
 func rosterGenesis(p process) *cobra.Command {
-	var name, out string
-	var founders, assemblers []string
-	var quorum int
+	var o genesisOptions
 	c := &cobra.Command{
 		Use:   "genesis",
 		Short: "write the document that founds a federation, for all founders to sign",
 		Long: "Writes the unsigned genesis. Each founder then signs it with `entente roster sign`; the signatures do not change the\n" +
-			"federation's id, which is printed and which nodes pin.",
-		Example: "  entente roster genesis --name \"Harbour states\" --founder XA=xa/root.pub --founder XB=xb/root.pub --assembler XA --out genesis.pb",
+			"federation's id, which is printed and which nodes pin. Founders, quorum and assemblers never change: name at least two\n" +
+			"assemblers, so that another goes on where one is lost, and a quorum that the loss of some founders leaves in reach.",
+		Example: "  entente roster genesis --name \"Harbour states\" --founder XA=xa/root.pub --founder XB=xb/root.pub --assembler XA,XB --out genesis.pb",
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			err := given(c, "name", "founder", "assembler", "out")
+			needed := []string{"name", "founder", "assembler", "out"}
+			if o.dryRun {
+				needed = needed[:3]
+			}
+			err := given(c, needed...)
 			if err != nil {
 				return err
 			}
-			roots, err := readFounders(founders)
-			if err != nil {
-				return err
-			}
-			ids, err := memberIDs("assembler", assemblers)
-			if err != nil {
-				return err
-			}
-			if quorum == 0 {
-				quorum = len(roots)/2 + 1
-			}
-			doc, err := member.NewGenesis(name, roots, quorum, ids, p.Now())
-			if err != nil {
-				return cli.UsageErrorf("%w", err)
-			}
-			err = createMessage(out, doc)
-			if err != nil {
-				return err
-			}
-			return p.printf("%s\nfederation %x\n", out, member.FederationID(doc))
+			return p.found(o)
 		},
 	}
-	c.Flags().StringVar(&name, "name", "", "name of the federation, for people")
-	c.Flags().StringArrayVar(&founders, "founder", nil, "MEMBER=FILE with its public root key; once for each founder")
-	c.Flags().IntVar(&quorum, "quorum", 0, "how many founders decide who is in; 0: more than half")
-	c.Flags().StringSliceVar(&assemblers, "assembler", nil, "member that may assemble the roster; several in order of precedence")
-	c.Flags().StringVar(&out, "out", "", "file to write")
+	f := c.Flags()
+	f.StringVar(&o.name, "name", "", "name of the federation, for people")
+	f.StringArrayVar(&o.founders, "founder", nil, "MEMBER=FILE with its public root key; once for each founder")
+	f.IntVar(&o.quorum, "quorum", 0, "how many founders decide who is in; 0: more than half")
+	f.StringSliceVar(&o.assemblers, "assembler", nil, "member that may assemble the roster; several in order of precedence")
+	f.StringVar(&o.out, "out", "", "file to write")
+	addDryRun(c, &o.dryRun)
 	return c
+}
+
+func (p process) found(o genesisOptions) error {
+	roots, err := readFounders(o.founders)
+	if err != nil {
+		return err
+	}
+	ids, err := memberIDs("assembler", o.assemblers)
+	if err != nil {
+		return err
+	}
+	if o.quorum < 0 {
+		return cli.UsageErrorf("--quorum %d: give how many founders decide, or 0 for more than half", o.quorum)
+	}
+	if o.quorum == 0 {
+		o.quorum = len(roots)/2 + 1
+	}
+	doc, err := member.NewGenesis(o.name, roots, o.quorum, ids, p.Now())
+	if err != nil {
+		return cli.UsageErrorf("%w", err)
+	}
+	founders := slices.Sorted(maps.Keys(roots))
+	if len(ids) == 1 {
+		p.warn("%s is the only assembler, for good: if its keys are lost, there is no new roster and the federation ends with the last one", ids[0])
+	}
+	if !slices.ContainsFunc(ids, func(id member.ID) bool { return slices.Contains(founders, id) }) {
+		p.warn("none of the assemblers is a founder: there is no roster until one of them is admitted, and no roster that could admit it")
+	}
+	lines := []string{
+		fmt.Sprintf("federation %x", member.FederationID(doc)),
+		fmt.Sprintf("founded by %s; %d of them decide who is in; assembled by %s", joinIDs(founders), o.quorum, joinIDs(ids)),
+	}
+	if !o.dryRun {
+		err = createMessage(o.out, doc)
+	}
+	if err != nil {
+		return err
+	}
+	return p.printPlanned(o.dryRun, o.out, lines...)
 }
 
 func readFounders(texts []string) (map[member.ID]ed25519.PublicKey, error) {
@@ -106,58 +142,100 @@ func memberIDs(flag string, texts []string) ([]member.ID, error) {
 	return ids, nil
 }
 
+// signOptions are the flags of `roster sign`.
+type signOptions struct {
+	inForce
+	id, root, merge string
+	dryRun          bool
+}
+
 func rosterSign(p process) *cobra.Command {
-	var id, root string
+	var o signOptions
 	c := &cobra.Command{
 		Use:   "sign FILE",
 		Short: "add a member's signature to a genesis or a change",
-		Long: "Adds a signature by the root key to the file, in place. Look at what you sign first: `entente roster show FILE`. Signatures\n" +
-			"made in different copies of one file can be put together with --merge.",
+		Long: "Adds a signature by the root key to the file, in place, and says who has signed and who is missing. Look at what you sign\n" +
+			"first: `entente roster show FILE`, or --dry-run. Signatures made in different copies of one file can be put together\n" +
+			"with --merge.\n\n" +
+			"A change needs --roster and --genesis: one signature by a root that is not in force would spoil the whole document, so it\n" +
+			"is refused here.",
 		Example: "  entente roster sign genesis.pb --member XA --root xa/offline/root.key\n" +
-			"  entente roster sign change.pb --merge change-from-xb.pb",
+			"  entente roster sign change.pb --member XA --root xa/offline/root.key --roster roster.pb --genesis genesis.pb\n" +
+			"  entente roster sign change.pb --merge change-from-xb.pb --roster roster.pb --genesis genesis.pb",
 		Args: arguments(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			if o.merge == "" {
+				err := given(c, "member", "root")
+				if err != nil {
+					return err
+				}
+			}
+			return p.sign(args[0], o)
+		},
 	}
-	merge := c.Flags().String("merge", "", "take over the signatures of another copy of the file, instead of signing")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		doc, err := readDocument(args[0], member.TypeGenesis, member.TypeChange)
-		if err != nil {
-			return err
-		}
-		if *merge != "" {
-			err = mergeSignatures(doc, *merge)
-		} else {
-			err = given(c, "member", "root")
-		}
-		if err != nil {
-			return err
-		}
-		if *merge == "" {
-			err = signAs(doc, id, root)
-		}
-		if err != nil {
-			return err
-		}
-		err = replaceMessage(args[0], doc)
-		if err != nil {
-			return err
-		}
-		return p.printf("%s is signed by %s\n", args[0], strings.Join(signers(doc), ", "))
-	}
-	c.Flags().StringVar(&id, "member", "", "member that signs")
-	c.Flags().StringVar(&root, "root", "", "file with its root key")
+	o.add(c)
+	f := c.Flags()
+	f.StringVar(&o.id, "member", "", "member that signs")
+	f.StringVar(&o.root, "root", "", "file with its root key")
+	f.StringVar(&o.merge, "merge", "", "take over the signatures of another copy of the file, instead of signing")
+	addDryRun(c, &o.dryRun)
 	return c
 }
 
-// signAs adds a signature, after the checks that need no roster; whether a change has its quorum shows at `assemble`.
+func (p process) sign(path string, o signOptions) error {
+	doc, err := readDocument(path, member.TypeGenesis, member.TypeChange)
+	if err != nil {
+		return err
+	}
+	if o.merge != "" {
+		err = mergeSignatures(doc, o.merge)
+	} else {
+		err = signAs(doc, o.id, o.root)
+	}
+	if err != nil {
+		return err
+	}
+	lines, err := p.standing(path, doc, o.inForce)
+	if err != nil {
+		return cli.UsageErrorf("%s is not signed: %w", path, err)
+	}
+	if !o.dryRun {
+		err = replaceMessage(path, doc)
+	}
+	if err != nil {
+		return err
+	}
+	return p.printPlanned(o.dryRun, path, lines...)
+}
+
+// standing says how far a genesis or a change is, and refuses one that no further signature could complete.
+func (p process) standing(path string, doc *ententev1.SignedDocument, f inForce) ([]string, error) {
+	if doc.GetType() == member.TypeGenesis {
+		votes, err := member.GenesisVotes(doc)
+		if err != nil {
+			return nil, err
+		}
+		return []string{describeVotes(votes)}, nil
+	}
+	roster, after, err := f.read(p)
+	if err != nil {
+		return nil, err
+	}
+	proposal, err := member.ReadProposal(doc, roster, after...)
+	if err != nil {
+		return nil, err
+	}
+	return describeProposal(proposal, path), nil
+}
+
+// signAs adds a signature, after the checks that need no roster.
 func signAs(doc *ententev1.SignedDocument, name, path string) error {
 	id, err := member.ParseID(name)
 	if err != nil {
 		return cli.UsageErrorf("--member: %w", err)
 	}
-	for _, signer := range signers(doc) {
-		if signer == string(id) {
-			return cli.UsageErrorf("%s has signed it already", id)
-		}
+	if slices.Contains(signers(doc), string(id)) {
+		return cli.UsageErrorf("%s has signed it already", id)
 	}
 	key, err := readPrivateKey(path)
 	if err != nil {
@@ -182,12 +260,9 @@ func mergeSignatures(doc *ententev1.SignedDocument, path string) error {
 	if string(other.GetBody()) != string(doc.GetBody()) {
 		return cli.UsageErrorf("%s is another document, not a copy of this one: signatures cannot be taken over", path)
 	}
-	has := map[string]bool{}
-	for _, signer := range signers(doc) {
-		has[signer] = true
-	}
+	has := signers(doc)
 	for _, s := range other.GetSignatures() {
-		if !has[s.GetMember()] {
+		if !slices.Contains(has, s.GetMember()) {
 			doc.Signatures = append(doc.Signatures, proto.CloneOf(s))
 		}
 	}
@@ -239,7 +314,8 @@ func (p process) readRoster(path string, f pin) (*member.Roster, error) {
 	}
 	roster, err := member.VerifyRoster(doc, federation, nil, p.Now())
 	if errors.Is(err, member.ErrRosterExpired) {
-		return roster, fmt.Errorf("%s: %w; get a newer one from its assembler (`entente roster assemble`)", path, err)
+		return roster, fmt.Errorf("%s: %w at %s; get a newer one from its assembler (`entente roster assemble`), or look at the clock of this machine",
+			path, err, roster.ExpiresAt().UTC().Format(time.RFC3339))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -26,6 +26,9 @@ type rosterSummary struct {
 	IssuedAt   time.Time       `json:"issued_at"`
 	ExpiresAt  time.Time       `json:"expires_at"`
 	Members    []memberSummary `json:"members"`
+	// Suspended and Left are those whose entry stands although they are not in good standing.
+	Suspended []member.ID `json:"suspended,omitempty"`
+	Left      []member.ID `json:"left,omitempty"`
 }
 
 type memberSummary struct {
@@ -41,8 +44,9 @@ func rosterVerify(p process) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify FILE",
 		Short: "check a roster as a node would, and say who is in",
-		Long: "Checks every signature of a roster against the genesis, and with --held also that it takes nothing back. The exit code is 0\n" +
-			"only if a node would serve on it now.",
+		Long: "Checks every signature of a roster against the genesis, and with --held also that it takes nothing back: a roster that is\n" +
+			"older than the held one, or shows another history (a fork), is refused. The exit code is 0 only if a node would serve on\n" +
+			"it now.",
 		Example: "  entente roster verify roster.pb --genesis genesis.pb\n  entente roster verify new.pb --genesis genesis.pb --held roster.pb",
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -58,10 +62,14 @@ func rosterVerify(p process) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return p.writeJSON(summarise(roster))
+			summary, err := summarise(roster)
+			if err != nil {
+				return err
 			}
-			return p.printRoster(summarise(roster))
+			if asJSON {
+				return p.writeJSON(summary)
+			}
+			return p.printRoster(summary)
 		},
 	}
 	f.add(c)
@@ -79,10 +87,13 @@ func (p process) verifyHeld(roster *member.Roster, path string, f pin) error {
 		return err // an expired one still says what may not be taken back
 	}
 	_, err = member.VerifyRoster(roster.Document(), roster.Federation(), before, p.Now())
-	return err
+	if err != nil {
+		return fmt.Errorf("a node that holds %s refuses it: %w", path, err)
+	}
+	return nil
 }
 
-func summarise(r *member.Roster) rosterSummary {
+func summarise(r *member.Roster) (rosterSummary, error) {
 	federation := r.Federation()
 	s := rosterSummary{
 		Federation: fmt.Sprintf("%x", federation[:]), Name: r.Name(), Number: r.Number(), Assembler: string(r.Assembler()),
@@ -92,7 +103,21 @@ func summarise(r *member.Roster) rosterSummary {
 		m, _ := r.Member(id)
 		s.Members = append(s.Members, memberSummary{ID: string(id), Name: m.Name, Kind: codeName(m.Kind), Addresses: m.Addresses})
 	}
-	return s
+	parts, err := member.RosterParts(r.Document())
+	if err != nil {
+		return s, err
+	}
+	for _, doc := range parts.Entries {
+		id := member.ID(entryMember(doc))
+		m, _ := r.Member(id)
+		switch {
+		case m.Left:
+			s.Left = append(s.Left, id)
+		case m.Suspended:
+			s.Suspended = append(s.Suspended, id)
+		}
+	}
+	return s, nil
 }
 
 func (p process) printRoster(s rosterSummary) error {
@@ -102,22 +127,31 @@ func (p process) printRoster(s rosterSummary) error {
 		return err
 	}
 	for _, m := range s.Members {
-		err = p.printf("  %-8s %-12s %q %s\n", m.ID, m.Kind, m.Name, strings.Join(m.Addresses, " "))
+		err = p.printf("  %-8s %-12s %q %s\n", m.ID, m.Kind, m.Name, listOrNone(m.Addresses))
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	if len(s.Suspended) > 0 {
+		err = p.printf("suspended: %s\n", joinIDs(s.Suspended))
+	}
+	if err == nil && len(s.Left) > 0 {
+		err = p.printf("left: %s\n", joinIDs(s.Left))
+	}
+	return err
 }
 
 func rosterShow(p process) *cobra.Command {
+	var f inForce
 	c := &cobra.Command{
 		Use:   "show FILE",
-		Short: "print a genesis, change, entry or roster as JSON, without judging it",
-		Long: "Prints what a document says and whose signatures stand on it. It verifies nothing: what is shown may be forged until\n" +
-			"`entente roster verify` has passed.",
-		Example: "  entente roster show genesis.pb\n  entente roster show roster.pb --output json",
-		Args:    arguments(cobra.ExactArgs(1)),
+		Short: "print a genesis, change, entry or roster as JSON, and who has signed",
+		Long: "Prints what a document says and whose signatures stand on it; of a genesis, and with --roster and --genesis of a change,\n" +
+			"also who is missing. Without them it verifies nothing: what is shown may be forged until `entente roster verify` has\n" +
+			"passed.",
+		Example: "  entente roster show genesis.pb\n  entente roster show change.pb --roster roster.pb --genesis genesis.pb\n" +
+			"  entente roster show roster.pb --output json",
+		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			asJSON, err := wantsJSON(c)
 			if err != nil {
@@ -131,11 +165,43 @@ func rosterShow(p process) *cobra.Command {
 			if err != nil {
 				return cli.UsageErrorf("%s: %w", args[0], err)
 			}
+			shown.Standing, err = p.shownStanding(args[0], doc, f)
+			if err != nil {
+				return err
+			}
+			if !asJSON && len(shown.Standing) > 0 {
+				err = p.printf("%s\n", strings.Join(shown.Standing, "\n"))
+				shown.Standing = nil // said
+			}
+			if err != nil {
+				return err
+			}
 			return p.writeShown(shown, asJSON)
 		},
 	}
+	f.add(c)
 	addOutput(c)
 	return c
+}
+
+// shownStanding says how far a document that several sign has come. A genesis that is not sound is shown all the same, with
+// what is wrong.
+func (p process) shownStanding(path string, doc *ententev1.SignedDocument, f inForce) ([]string, error) {
+	switch doc.GetType() {
+	case member.TypeGenesis:
+		lines, err := p.standing(path, doc, f)
+		if err != nil {
+			return []string{"not sound: " + err.Error()}, nil
+		}
+		return lines, nil
+	case member.TypeChange:
+		if f.roster == "" {
+			return []string{fmt.Sprintf("signatures: %d, not verified; with --roster and --genesis it says whose count and who is missing",
+				len(doc.GetSignatures()))}, nil
+		}
+		return p.standing(path, doc, f)
+	}
+	return nil, nil
 }
 
 func hexSum(b []byte) string {
@@ -147,8 +213,10 @@ func hexSum(b []byte) string {
 type shownDocument struct {
 	Type string `json:"type"`
 	// SHA256 of the body; of a genesis the id of the federation.
-	SHA256   string          `json:"sha256"`
-	SignedBy []string        `json:"signed_by"`
+	SHA256   string   `json:"sha256"`
+	SignedBy []string `json:"signed_by"`
+	// Standing is how far the signatures are, in sentences; of documents that several sign.
+	Standing []string        `json:"standing,omitempty"`
 	Content  json.RawMessage `json:"content"`
 	// Parts of a roster, decoded; in Content they stand as signed.
 	Parts []shownDocument `json:"parts,omitempty"`

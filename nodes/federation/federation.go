@@ -10,6 +10,7 @@
 package federation
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/tls"
@@ -20,15 +21,18 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // Seat is one member with all its keys.
 type Seat struct {
 	// ID is the member.
 	ID member.ID
+	// Name is for people; empty: its id and a word before it.
+	Name string
 	// Kind says whether it is a coordinator.
 	Kind ententev1.MemberKind
 	// Root is its offline root key, Signing its signing key.
@@ -96,6 +100,9 @@ func Found(members, coordinators []member.ID, rand io.Reader, now func() time.Ti
 	return f, nil
 }
 
+// Genesis is the document that founds the federation, signed by all founders.
+func (f *Federation) Genesis() *ententev1.SignedDocument { return f.genesis }
+
 func (f *Federation) seat(id member.ID, coordinator bool) (*Seat, error) {
 	root, err := member.NewSigningKey(f.rand)
 	if err != nil {
@@ -138,7 +145,7 @@ func (f *Federation) Roster() (*member.Roster, error) {
 	a := member.Assembly{Genesis: f.genesis, Changes: f.changes, Number: f.number, Assembler: f.assembler().ID, ValidFor: f.valid}
 	for _, s := range f.Seats {
 		s.number++
-		entry, err := member.NewEntry(f.ID, member.Member{ID: s.ID, Name: "Member " + string(s.ID), Kind: s.Kind,
+		entry, err := member.NewEntry(f.ID, member.Member{ID: s.ID, Name: cmp.Or(s.Name, "Member "+string(s.ID)), Kind: s.Kind,
 			Authorities: []*x509.Certificate{s.Authority.Certificate()}, Addresses: s.Addresses,
 			SigningKeys: s.signingKeys()},
 			s.number, s.Root, f.now())

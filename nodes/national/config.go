@@ -10,19 +10,20 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"entente.example/entente/server"
 )
 
 // Config is the configuration file of a node, and this is its manual. It is YAML; an unknown key is an error. Each setting
 // that is one word or number may also come from the environment (ENTENTE_NODE_ and its name in capitals) or a flag, which
 // wins over the environment, which wins over the file. Paths in the file are meant from the folder of the file.
 //
-// While the node runs, the files of roster, projects, certificate and key are read again, and so are systems and officers
-// of this file; all other settings count from the next start.
+// While the node runs, the files of roster, projects, certificate, key, signing key and revocation lists are read again, and
+// so are revocation_lists, limits, systems and officers of this file; all other settings count from the next start.
 type Config struct {
 	// Member is the id of the member, such as XA. Required.
 	Member string `yaml:"member"`
@@ -35,6 +36,9 @@ type Config struct {
 	Marker string `yaml:"marker"`
 	// MaxBytes is how large the data file may grow, at least 33554432 (32 MiB); 0: no limit.
 	MaxBytes int64 `yaml:"max_bytes"`
+	// Backups is the folder into which the command backup writes copies of the data file; it is made when it is first needed.
+	// Default: backups, beside the data file.
+	Backups string `yaml:"backups"`
 
 	// SealingKey is the file with the key that the data file is sealed with. Keep it out of backups of the data file, and
 	// never lose it. Default: sealing.key.
@@ -44,11 +48,16 @@ type Config struct {
 	// IDKey is the file with the key that record ids come from. With another key the same records get other ids.
 	// Default: id.key.
 	IDKey string `yaml:"id_key"`
-	// SigningKey is the PEM file with the member's signing key. Default: signing-key.key.
+	// SigningKey is the PEM file with the member's signing key. When another key stands in the file, the node goes over to
+	// it as soon as the roster in force names it as a current one. Default: signing-key.key.
 	SigningKey string `yaml:"signing_key"`
 	// Certificate and Key are the PEM files of the node's TLS identity, spiffe://<member>.entente/node. Defaults: node.pem and node.key.
 	Certificate string `yaml:"certificate"`
 	Key         string `yaml:"key"`
+	// RevocationLists are PEM files of certificate revocation lists, as the command pki revoke makes them: what is on them is
+	// refused here at once, and at all other members within seconds. Those of other members come by themselves, and may
+	// also be named here.
+	RevocationLists []string `yaml:"revocation_lists"`
 
 	// Genesis is the file of the federation's genesis. It, or Federation, is required: it is what the node pins.
 	Genesis string `yaml:"genesis"`
@@ -60,7 +69,14 @@ type Config struct {
 	Projects string `yaml:"projects"`
 	// Coordinator is the member to whose node officers' questions go. Default: the first coordinator of the roster.
 	Coordinator string `yaml:"coordinator"`
+	// GrantDelay is how long after the admission of a member the streams for present and future members open to it, such as
+	// 24h or 90m: the time in which the owner can look at what the newcomer will read. Default: 24h.
+	GrantDelay string `yaml:"grant_delay"`
 
+	// Limits are what one identity may do: calls, records, bytes and work in a second, and long calls at once; by kind of
+	// identity, and for single ones by name (system/registry; XB/node for the node of another member). Ten seconds' worth
+	// may be used at once. What is not given is a default that normal work never meets.
+	Limits server.Quotas `yaml:"limits"`
 	// Systems are the national systems that may push and follow. A system that is not listed may do nothing.
 	Systems []SystemConfig `yaml:"systems"`
 	// Officers are those who may ask. An officer who is not listed gets no answer.
@@ -71,8 +87,9 @@ type Config struct {
 	// LogLevel is debug, info, warn or error. Default: info.
 	LogLevel string `yaml:"log_level"`
 
-	path  string         // of the file, empty if there is none
-	lines map[string]int // of its top-level keys
+	path  string            // of the file, empty if there is none
+	given map[string]string // what environment and flags gave, by name of the setting
+	lines map[string]int    // of its keys and of the items of its lists, by path: systems[1].name
 }
 
 // SystemConfig is what the member allows one of its systems.
@@ -83,6 +100,8 @@ type SystemConfig struct {
 	Authority string `yaml:"authority"`
 	// Projects are those that it may follow; "*": everything that the member may see.
 	Projects []string `yaml:"projects"`
+	// Grant says whether it may open the member's earlier streams to readers, and ask what a reader gets or would get.
+	Grant bool `yaml:"grant"`
 }
 
 // OfficerConfig is what the member allows one of its officers.
@@ -120,6 +139,7 @@ func Settings() []Setting {
 		{"data", "the data file", true, func(c *Config) *string { return &c.Data }},
 		{"marker", "the file that marks a clean stop", true, func(c *Config) *string { return &c.Marker }},
 		{maxBytesName, "how large the data file may grow, in bytes; 0: no limit", false, nil},
+		{"backups", "folder for copies of the data file", true, func(c *Config) *string { return &c.Backups }},
 		{"sealing_key", "file with the sealing key of the data file", true, func(c *Config) *string { return &c.SealingKey }},
 		{"id_key", "file with the key for record ids", true, func(c *Config) *string { return &c.IDKey }},
 		{"signing_key", "PEM file with the member's signing key", true, func(c *Config) *string { return &c.SigningKey }},
@@ -130,6 +150,7 @@ func Settings() []Setting {
 		{"roster", "file of the roster", true, func(c *Config) *string { return &c.Roster }},
 		{"projects", "folder with chains of projects", true, func(c *Config) *string { return &c.Projects }},
 		{"coordinator", "member to forward officers' questions to", false, func(c *Config) *string { return &c.Coordinator }},
+		{"grant_delay", "how long after an admission streams for future members open, such as 24h", false, func(c *Config) *string { return &c.GrantDelay }},
 		{"log", "text or json", false, func(c *Config) *string { return &c.Log }},
 		{"log_level", "debug, info, warn or error", false, func(c *Config) *string { return &c.LogLevel }},
 	}
@@ -203,7 +224,9 @@ func ParseConfig(r io.Reader, path string) (*Config, error) {
 	if err != nil {
 		return nil, &ConfigError{yamlProblems(path, err)}
 	}
-	c.noteLines(&root)
+	for _, document := range root.Content {
+		c.noteLines("", document)
+	}
 	for _, p := range c.paths() {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(filepath.Dir(path), *p)
@@ -212,13 +235,21 @@ func ParseConfig(r io.Reader, path string) (*Config, error) {
 	return c, nil
 }
 
-func (c *Config) noteLines(root *yaml.Node) {
-	if len(root.Content) == 0 {
-		return
-	}
-	pairs := root.Content[0].Content
-	for i := 0; i+1 < len(pairs); i += 2 {
-		c.lines[pairs[i].Value] = pairs[i].Line
+// noteLines notes where each key and each item of a list stands.
+func (c *Config) noteLines(path string, node *yaml.Node) {
+	switch node.Kind {
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			key := strings.TrimPrefix(path+"."+node.Content[i].Value, ".")
+			c.lines[key] = node.Content[i].Line
+			c.noteLines(key, node.Content[i+1])
+		}
+	case yaml.SequenceNode:
+		for i, item := range node.Content {
+			key := fmt.Sprintf("%s[%d]", path, i)
+			c.lines[key] = item.Line
+			c.noteLines(key, item)
+		}
 	}
 }
 
@@ -232,6 +263,9 @@ func (c *Config) paths() []*string {
 	}
 	for i := range c.OlderSealingKeys {
 		list = append(list, &c.OlderSealingKeys[i])
+	}
+	for i := range c.RevocationLists {
+		list = append(list, &c.RevocationLists[i])
 	}
 	return list
 }
@@ -265,6 +299,7 @@ func yamlProblems(path string, err error) []Problem {
 // apply puts environment and overrides over what the file says.
 func (c *Config) apply(env func(string) (string, bool), overrides map[string]string) error {
 	known := map[string]bool{}
+	c.given = map[string]string{}
 	for _, s := range Settings() {
 		known[s.Name] = true
 		value, given := overrides[s.Name]
@@ -278,6 +313,7 @@ func (c *Config) apply(env func(string) (string, bool), overrides map[string]str
 		}
 		if s.at != nil {
 			*s.at(c) = value
+			c.given[s.Name] = value
 			continue
 		}
 		limit, err := strconv.ParseInt(value, 10, 64)
@@ -310,6 +346,8 @@ func (c *Config) defaults(path string) {
 			*d.at = filepath.Join(folder, d.name)
 		}
 	}
+	c.Backups = cmp.Or(c.Backups, filepath.Join(filepath.Dir(c.Data), "backups"))
+	c.GrantDelay = cmp.Or(c.GrantDelay, "24h")
 	c.Log, c.LogLevel = cmp.Or(c.Log, "text"), cmp.Or(c.LogLevel, "info")
 }
 
@@ -335,17 +373,12 @@ func parseFederation(text string) (pin [32]byte, ok bool) {
 	return [32]byte(raw), true
 }
 
-// at is where a setting stands in the file, for a problem with it.
+// at is where a setting stands in the file, for a problem with it. field is a path such as systems[1].name; where that does
+// not stand in the file, the line is that of what is around it.
 func (c *Config) at(field, what, mend string) Problem {
-	return Problem{File: c.path, Line: c.lines[field], Field: field, What: what, Mend: mend}
-}
-
-func duplicate(names []string) (string, bool) {
-	sorted := slices.Sorted(slices.Values(names))
-	for i := 1; i < len(sorted); i++ {
-		if sorted[i] == sorted[i-1] {
-			return sorted[i], true
-		}
+	line := c.lines[field]
+	for around := field; line == 0 && around != ""; line = c.lines[around] {
+		around = around[:max(strings.LastIndexAny(around, ".["), 0)]
 	}
-	return "", false
+	return Problem{File: c.path, Line: line, Field: field, What: what, Mend: mend}
 }

@@ -31,6 +31,14 @@ func TestAConfigurationThatIsWrongSaysWhere(t *testing.T) {
 		"an officer without purpose":           {leastConfig + "officers: [{name: o}]\n", "no purpose"},
 		"an officer with a wrong one":          {leastConfig + "officers: [{name: o, purposes: [curiosity]}]\n", "no purpose, or one that does not exist"},
 		"an officer listed twice":              {leastConfig + "officers: [{name: o, purposes: [criminal-investigation]}, {name: o, purposes: [criminal-investigation]}]\n", "listed twice"},
+		"an unknown key within a list":         {leastConfig + "systems:\n  - name: s\n    authority: A\n    grants: true\n", ":6: grants: unknown key"},
+		"an unknown key within limits":         {leastConfig + "limits:\n  nodes: {calls_per_minute: 5}\n", ":4: calls_per_minute: unknown key"},
+		"a limit below nothing":                {leastConfig + "limits:\n  nodes:\n    calls_per_second: -5\n", ":5: limits.nodes.calls_per_second"},
+		"a limit for nobody":                   {leastConfig + "limits:\n  identities:\n    Jane: {open_streams: 5}\n", ":5: limits.identities"},
+		"a delay that is none":                 {leastConfig + "grant_delay: tomorrow\n", ":3: grant_delay: not a length of time"},
+		"a delay before the admission":         {leastConfig + "grant_delay: -1h\n", ":3: grant_delay: not a length of time"},
+		"the second system of two":             {leastConfig + "systems:\n  - {name: s, grant: true}\n  - {name: s, authority: A}\n", ":5: systems[1]"},
+		"a number where files are named":       {leastConfig + "revocation_lists: {a: b}\n", ":3: a value of the wrong type"},
 		"a second document":                    {leastConfig + "---\nmember: XB\n", "after the end of the document"},
 		"a text that is not YAML at all":       {"member: [", "line"},
 	}
@@ -63,7 +71,7 @@ func TestAConfigurationThatIsWrongSaysWhere(t *testing.T) {
 
 func TestAFlagWinsOverTheEnvironmentThatOverTheFileThatOverTheDefault(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "node.yaml")
-	text := leastConfig + "listen: file:1\nlog: json\ncertificate: tls/node.pem\nmax_bytes: 33554432\n"
+	text := leastConfig + "revocation_lists: [crl.pem]\nlisten: file:1\nlog: json\ncertificate: tls/node.pem\nmax_bytes: 33554432\n"
 	err := os.WriteFile(path, []byte(text), 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -82,6 +90,9 @@ func TestAFlagWinsOverTheEnvironmentThatOverTheFileThatOverTheDefault(t *testing
 		{"file", c.Log, "json"},
 		{"a path in the file begins at the file", c.Certificate, filepath.Join(filepath.Dir(path), "tls/node.pem")},
 		{"a path in a flag begins where the caller is", c.Data, "here.db"},
+		{"so does one in a list", c.RevocationLists[0], filepath.Join(filepath.Dir(path), "crl.pem")},
+		{"backups stand beside the data file", c.Backups, "backups"},
+		{"delay", c.GrantDelay, "24h"},
 		{"default", c.Key, filepath.Join(filepath.Dir(path), "node.key")},
 	} {
 		if one.got != one.want {

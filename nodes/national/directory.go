@@ -80,9 +80,10 @@ func newDirectory(st *store.Store, put func(string, []byte) error, self member.I
 				var err error
 				doc, err = ParseDocument(value, member.TypeRoster)
 				return err
+			case string(key) == plannedKey:
+				copy(d.planned[:], value)
 			}
-			copy(d.planned[:], value)
-			return nil
+			return nil // what else is kept there is read by its owner
 		})
 	})
 	if err != nil {
@@ -143,11 +144,11 @@ func (d *directory) accept(docs Documents) (bool, error) {
 	var refused []error
 	if docs.Roster != nil {
 		one, err := d.acceptRoster(docs.Roster)
-		changed, refused = one, append(refused, err)
+		changed, refused = one, append(refused, about("roster", err))
 	}
 	for _, chain := range docs.Projects {
 		one, err := d.acceptProject(chain, "")
-		changed, refused = changed || one, append(refused, err)
+		changed, refused = changed || one, append(refused, about("projects", err))
 	}
 	return changed, errors.Join(refused...)
 }
@@ -191,7 +192,7 @@ func (d *directory) acceptProject(chain []*ententev1.SignedDocument, from member
 	}
 	project, err := member.VerifyProject(chain, f.directory.Roster)
 	if err != nil {
-		return false, fmt.Errorf("project refused: %w", err)
+		return false, fmt.Errorf("project %q refused: %w", id, err)
 	}
 	switch {
 	case from != "" && project.Lead != from:
@@ -277,6 +278,14 @@ func keepDocument(st *store.Store, key string, value []byte) error {
 	err := st.Update(func(tx *store.Tx) error { return tx.Put(documentsTable, []byte(key), value) })
 	if err != nil {
 		return fmt.Errorf("keep %s: %w", key, err)
+	}
+	return nil
+}
+
+func dropDocument(st *store.Store, key string) error {
+	err := st.Update(func(tx *store.Tx) error { return tx.Delete(documentsTable, []byte(key)) })
+	if err != nil {
+		return fmt.Errorf("drop %s: %w", key, err)
 	}
 	return nil
 }

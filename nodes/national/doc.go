@@ -15,9 +15,12 @@
 // A test or a demonstration makes the Material itself and needs no key files.
 //
 // What may change while the node runs is asked for every two seconds (Documents): the roster, the chains of projects, the
-// grants. Each is verified before it counts; what is refused is logged by its reason, and the last good one stays. The
-// roster is also fetched from the coordinators, and the chain of a project from its lead, so one reload at one place
-// reaches everybody. What was accepted is kept in the data file, so a restart cannot be talked into an older roster.
+// grants, the limits, the revocation lists, the signing key. Each is verified before it counts; what is refused is logged by
+// its reason, and the last good one stays. Roster and revocation lists are also asked for at all other members' nodes every
+// three seconds, and the chains of projects every thirty, so one reload at one place reaches everybody, also without the
+// coordinator. What was accepted is kept in the data file, so a restart cannot be talked into an older roster, or into
+// forgetting what is revoked. A change is held against what is open at once: calls of others (package server) and this
+// node's own connections to others (replica.Connections).
 //
 // # The invariant
 //
@@ -28,5 +31,5 @@
 // # What it does not do
 //
 // It holds no rule of its own about records, streams or readers (packages server and ledger do), signs no roster and no
-// project document, and makes no certificate. It listens on one address and serves one member.
+// project document, and makes no certificate and no revocation list. It listens on one address and serves one member.
 package national

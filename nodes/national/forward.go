@@ -7,8 +7,11 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/status"
 
+	"entente.example/entente/client/renewal"
 	"entente.example/entente/nodes/replica"
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
@@ -23,9 +26,10 @@ type forwarder struct {
 	prefer member.ID // empty: the first coordinator of the roster
 	roster func() *member.Roster
 	dial   dialer
+	source member.CertificateSource // of the node, as dial shows it
 
 	mu     sync.Mutex // covers all below
-	conn   replica.Conn
+	conn   *renewal.Conn
 	to     target
 	next   int // index of the address to try next
 	closed bool
@@ -49,17 +53,30 @@ func (f *forwarder) Network(context.Context) (ententev1.NetworkServiceClient, er
 		return nil, errors.New("the node is stopping")
 	}
 	if f.conn != nil && f.usable(id, addresses) {
-		return ententev1.NewNetworkServiceClient(f.conn), nil
+		return ententev1.NewNetworkServiceClient(reads{f.conn}), nil
 	}
 	f.drop()
 	to := target{member: id, address: addresses[f.next%len(addresses)]}
 	f.next++
-	conn, err := f.dial(to.member, to.address)
+	conn, err := renewal.New(f.source, func() (renewal.Dialed, error) { return f.dial(to.member, to.address) })
 	if err != nil {
 		return nil, fmt.Errorf("reach the coordinator: %w", err)
 	}
 	f.conn, f.to = conn, to
-	return ententev1.NewNetworkServiceClient(conn), nil
+	return ententev1.NewNetworkServiceClient(reads{conn}), nil
+}
+
+// reads is a connection for calls that change nothing: one whose connection broke under it is made again, once, by a new
+// connection. So a coordinator may renew its certificates, or be started anew, while officers ask.
+type reads struct{ *renewal.Conn }
+
+// Invoke makes a unary call.
+func (r reads) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	err := r.Conn.Invoke(ctx, method, args, reply, opts...)
+	if status.Code(err) != codes.Unavailable || ctx.Err() != nil {
+		return err
+	}
+	return r.Conn.Invoke(ctx, method, args, reply, opts...)
 }
 
 // usable says whether the connection goes where it should, and has not failed with another address left to try.
@@ -68,7 +85,7 @@ func (f *forwarder) usable(id member.ID, addresses []string) bool {
 	for _, address := range addresses {
 		known = known || f.to == target{member: id, address: address}
 	}
-	conn, ok := f.conn.(*grpc.ClientConn)
+	conn, ok := f.conn.Current().(*grpc.ClientConn)
 	failed := ok && conn.GetState() == connectivity.TransientFailure
 	return known && !(failed && len(addresses) > 1)
 }

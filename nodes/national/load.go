@@ -1,6 +1,7 @@
 package national
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/tls"
 	"errors"
@@ -8,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +27,7 @@ func Load(c *Config, deps Deps) (Material, error) {
 		return Material{}, err
 	}
 	m, problems := load(c, deps.Now())
+	problems = slices.DeleteFunc(problems, func(p Problem) bool { return p.Warning })
 	if len(problems) > 0 {
 		return Material{}, &ConfigError{problems}
 	}
@@ -35,10 +39,12 @@ func load(c *Config, now time.Time) (Material, []Problem) {
 	l := &loading{c: c}
 	l.m = Material{
 		Member: member.ID(c.Member), Data: c.Data, Marker: c.Marker, MaxBytes: c.MaxBytes, Listen: c.Listen,
-		Coordinator: member.ID(c.Coordinator),
+		Coordinator: member.ID(c.Coordinator), Backups: c.Backups, SealingAgain: c.sealing,
 	}
-	l.keys()
 	var err error
+	l.m.GrantDelay, err = time.ParseDuration(c.GrantDelay)
+	l.note("grant_delay", err, "give a length of time such as 24h")
+	l.keys()
 	l.m.Federation, err = c.Pin()
 	l.note("genesis", err, "get the genesis from the coordinator of the federation, and check its fingerprint with another member")
 	source := &fileCertificate{certificate: c.Certificate, key: c.Key}
@@ -48,6 +54,7 @@ func load(c *Config, now time.Time) (Material, []Problem) {
 	if err == nil {
 		l.note("certificate", checkCertificate(&l.m, now), "")
 	}
+	l.warn(now)
 	l.m.Documents = c.documents
 	return l.m, l.problems
 }
@@ -69,15 +76,60 @@ func (l *loading) keys() {
 	var err error
 	l.m.Sealing.Current, err = store.LoadKey(l.c.SealingKey)
 	l.note("sealing_key", err, "name the key that the data file was made with, or make a new node with the command init")
-	for _, path := range l.c.OlderSealingKeys {
+	for i, path := range l.c.OlderSealingKeys {
 		older, err := store.LoadKey(path)
-		l.note("older_sealing_keys", err, "name a key file, or remove it from the list")
+		l.note(fmt.Sprintf("older_sealing_keys[%d]", i), err, "name a key file, or remove it from the list")
 		l.m.Sealing.Older = append(l.m.Sealing.Older, older)
 	}
 	l.m.IDKey, err = store.LoadKey(l.c.IDKey)
 	l.note("id_key", err, "name the member's id key; the command init makes the first")
 	l.m.SigningKey, err = loadSigningKey(l.c.SigningKey)
 	l.note("signing_key", err, "name the member's signing key; the command init makes the first")
+}
+
+// warn finds what does not keep the node from starting, and should be mended.
+func (l *loading) warn(now time.Time) {
+	warn := func(field, what, mend string) { l.problems = append(l.problems, l.c.warning(field, what, mend)) }
+	info, err := os.Stat(l.c.Key)
+	if err == nil && info.Mode().Perm()&0o077 != 0 {
+		warn("key", fmt.Sprintf("%s may be read by others than its owner (mode %04o): who has it is taken for this node", l.c.Key, info.Mode().Perm()),
+			"chmod 600")
+	}
+	leaf, _, err := leafOf(&l.m)
+	if err == nil && endsSoon(now, leaf.NotBefore, leaf.NotAfter, 14*24*time.Hour) {
+		warn("certificate", "it ends at "+leaf.NotAfter.UTC().Format(time.RFC3339), "issue a new one and put it in the place of this one; no restart is needed")
+	}
+	info, err = os.Stat(l.c.Backups)
+	if err == nil && !info.IsDir() {
+		warn("backups", l.c.Backups+" is not a folder: there can be no backups", "name a folder")
+	}
+}
+
+// endsSoon says whether less than a third of a time of validity is left, and less than the given time.
+func endsSoon(now, from, until time.Time, soon time.Duration) bool {
+	left := until.Sub(now)
+	return left > 0 && left < soon && left < until.Sub(from)/3
+}
+
+// sealing reads the sealing keys as the configuration file names them now.
+func (c *Config) sealing() (store.Keyring, error) {
+	fresh := c
+	if c.path != "" {
+		var err error
+		fresh, err = readAgain(c.path, c.Member)
+		if err != nil {
+			return store.Keyring{}, err
+		}
+		fresh.SealingKey = cmp.Or(c.given["sealing_key"], fresh.SealingKey)
+		fresh.defaults(c.path)
+	}
+	l := &loading{c: fresh}
+	l.keys()
+	problems := slices.DeleteFunc(l.problems, func(p Problem) bool { return !strings.Contains(p.Field, "sealing_key") })
+	if len(problems) > 0 {
+		return store.Keyring{}, &ConfigError{problems}
+	}
+	return l.m.Sealing, nil
 }
 
 // loadSigningKey reads a private key that only its owner may read: whoever has it speaks for the member.
@@ -120,27 +172,82 @@ func (c *Config) Pin() ([32]byte, error) {
 	return member.FederationID(doc), nil
 }
 
-// documents reads what may change: roster, projects, and the grants in the configuration file. What cannot be read is
-// left out and named in the error.
+// documents reads what may change: roster, projects, signing key, and of the configuration file grants, limits and the names
+// of revocation lists. What cannot be read is left out and named in the error.
 func (c *Config) documents() (Documents, error) {
 	var docs Documents
 	var problems []error
 	roster, err := readRoster(c.Roster)
-	docs.Roster, problems = roster, append(problems, err)
+	docs.Roster, problems = roster, append(problems, about("roster", err))
 	docs.Projects, err = readProjects(c.Projects)
-	problems = append(problems, err)
+	problems = append(problems, about("projects", err))
+	docs.SigningKey, err = loadSigningKey(c.SigningKey)
+	problems = append(problems, about("signing_key", err))
 	fresh := c
 	if c.path != "" {
 		fresh, err = readAgain(c.path, c.Member)
 		problems = append(problems, err)
 	}
+	lists := c.RevocationLists // also where the configuration file is broken: what is revoked stays so
 	if fresh != nil {
 		docs.Grants, _ = fresh.grants()
+		docs.Limits = &fresh.Limits
+		lists = fresh.RevocationLists
 	}
+	docs.Revocations, err = readRevocations(lists)
+	problems = append(problems, err)
 	return docs, errors.Join(problems...)
 }
 
-// readAgain reads the grants of a configuration file that may have changed. If anything in it is wrong, none of it counts.
+// settingError is an error about what one setting names.
+type settingError struct {
+	field string
+	cause error
+}
+
+// about says which setting an error is about; nil stays nil.
+func about(field string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &settingError{field, err}
+}
+
+// Error is the error's own text.
+func (e *settingError) Error() string { return e.cause.Error() }
+
+// Unwrap gives the error.
+func (e *settingError) Unwrap() error { return e.cause }
+
+// readRevocations reads the files of revocation lists.
+func readRevocations(paths []string) ([][]byte, error) {
+	var lists [][]byte
+	var problems []error
+	for i, path := range paths {
+		der, err := readRevocationFile(path)
+		if err != nil {
+			problems = append(problems, about(fmt.Sprintf("revocation_lists[%d]", i), err))
+			continue
+		}
+		lists = append(lists, der)
+	}
+	return lists, errors.Join(problems...)
+}
+
+func readRevocationFile(path string) ([]byte, error) {
+	text, err := readDocumentFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("revocation list: %w", err)
+	}
+	der, err := member.DecodeRevocationList(text)
+	if err != nil {
+		return nil, fmt.Errorf("revocation list %s: %w", path, err)
+	}
+	return der, nil
+}
+
+// readAgain reads a configuration file that may have changed. If anything is wrong in what counts without a restart, none of
+// it counts.
 func readAgain(path, id string) (*Config, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -153,6 +260,7 @@ func readAgain(path, id string) (*Config, error) {
 	}
 	c.Member = id // which the environment or a flag may have given
 	_, problems := c.grants()
+	problems = append(problems, c.limitProblems()...)
 	if len(problems) > 0 {
 		return nil, &ConfigError{problems}
 	}

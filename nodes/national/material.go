@@ -43,6 +43,12 @@ type Material struct {
 	Listen string
 	// Coordinator is the member to forward the questions of officers to. Optional: the first coordinator of the roster.
 	Coordinator member.ID
+	// Backups is the folder for copies of the data file. Optional: without it the node makes none.
+	Backups string
+	// SealingAgain reads the keys of the data file again, for a rotation. Optional: without it the node seals nothing anew.
+	SealingAgain func() (store.Keyring, error)
+	// GrantDelay is how long after the admission of a member the streams for present and future members open to it.
+	GrantDelay time.Duration
 	// Documents gives what may change while the node runs. It is asked at the start and every two seconds.
 	Documents func() (Documents, error)
 }
@@ -56,6 +62,12 @@ type Documents struct {
 	Projects [][]*ententev1.SignedDocument
 	// Grants is what the member allows its own systems and officers.
 	Grants *policy.Grants
+	// Limits are what each identity may do.
+	Limits *server.Quotas
+	// Revocations are certificate revocation lists in DER, of the own member or of others.
+	Revocations [][]byte
+	// SigningKey is the key to sign with. It counts from when the roster in force names it as a current one.
+	SigningKey ed25519.PrivateKey
 }
 
 // FixedDocuments gives the same documents each time, for a node that needs no reload.
@@ -84,8 +96,9 @@ type Deps struct {
 	// Merge makes the merged view over the node's ledger (package coordinator). Optional: without it the node forwards
 	// questions to the coordinator.
 	Merge func(*ledger.Ledger) Merge
-	// ReloadEvery and FetchEvery are how often documents are asked for, and fetched from other members; 0: 2 s and 30 s.
-	ReloadEvery, FetchEvery time.Duration
+	// ReloadEvery is how often documents are asked for; 0: 2 s. FetchEvery is how often other members are asked for the
+	// roster and revocation lists, and ProjectsEvery for projects; 0: 3 s and 30 s.
+	ReloadEvery, FetchEvery, ProjectsEvery time.Duration
 	// ConfirmWithin is how long the node waits for its readers after an unclean stop; 0: 10 s.
 	ConfirmWithin time.Duration
 	// Limits of the server may stay zero.
@@ -103,7 +116,10 @@ func (d Deps) orDefault() (Deps, error) {
 		d.ReloadEvery = 2 * time.Second
 	}
 	if d.FetchEvery == 0 {
-		d.FetchEvery = 30 * time.Second
+		d.FetchEvery = 3 * time.Second
+	}
+	if d.ProjectsEvery == 0 {
+		d.ProjectsEvery = 30 * time.Second
 	}
 	return d, nil
 }

@@ -4,14 +4,21 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
+	"math/big"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"entente.example/entente/client"
 	"entente.example/entente/nodes/federation"
 	"entente.example/entente/nodes/national"
+	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
 	"entente.example/entente/server/store"
 )
@@ -254,4 +261,105 @@ func TestARunningNodeAsksForItsDocumentsAgainAndAgain(t *testing.T) {
 	}
 	cancel()
 	s.must(<-ended)
+}
+
+// status asks the running node as its operator.
+func (s *site) status(n *national.Node) *ententev1.GetStatusResponse {
+	s.t.Helper()
+	certificate, err := s.fed.Certificate(member.Identity{Member: "XA", Kind: member.KindOperator, Name: "ops"})
+	s.must(err)
+	c, err := client.Dial(client.Config{Address: n.Address(), Member: "XA", Authorities: s.fed.Seat("XA").Authority.Pool(),
+		Certificate: func() (*tls.Certificate, error) { return certificate, nil }})
+	s.must(err)
+	defer c.Close()
+	response, err := c.Status(s.t.Context())
+	s.must(err)
+	return response
+}
+
+func TestARevocationListCountsFromWhenTheConfigurationNamesIt(t *testing.T) {
+	s := newSite(t)
+	s.init()
+	n, _ := s.run()
+	list := s.writeRevocations("crl.pem", nil, big.NewInt(5))
+	s.must(n.Reload(t.Context()))
+	if got := s.status(n).GetRevokedCertificates(); got != 0 {
+		t.Errorf("%d certificates are revoked by a list that nothing names", got)
+	}
+	s.writeConfig("projects: projects", "projects: projects\nrevocation_lists: [crl.pem]")
+	s.must(n.Reload(t.Context()))
+	if got := s.status(n).GetRevokedCertificates(); got != 1 {
+		t.Errorf("%d certificates are revoked, want 1", got)
+	}
+	s.writeRevocations("crl.pem", list, big.NewInt(6))
+	s.writeConfig("member: XA", "member: XA\nunknown_key: 1") // the rest of the file counts no more, the lists go on
+	err := n.Reload(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "unknown_key") {
+		t.Errorf("got %v, want the key named", err)
+	}
+	s.writeConfig("unknown_key: 1\n", "")
+	s.must(n.Reload(t.Context()))
+	s.write("crl.pem", []byte("half a li"))
+	err = n.Reload(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "crl.pem") {
+		t.Errorf("got %v, want the file named", err)
+	}
+	if got := s.status(n).GetRevokedCertificates(); got != 2 {
+		t.Errorf("%d certificates are revoked, want 2", got)
+	}
+}
+
+func TestANewSigningKeyWaitsForTheRosterThatNamesIt(t *testing.T) {
+	s := newSite(t)
+	s.init()
+	n, stop := s.run()
+	s.must(n.Reload(t.Context()))
+	next, err := member.NewSigningKey(rand.Reader)
+	s.must(err)
+	text, err := member.EncodePrivateKey(next)
+	s.must(err)
+	s.write("signing-key.key", text)
+	err = n.Reload(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "not a current key of XA yet") {
+		t.Errorf("got %v, want to be told that the key waits", err)
+	}
+	s.fed.Seat("XA").Signing = next
+	s.writeRoster()
+	s.must(n.Reload(t.Context()))
+	stop()
+	s.run() // with the new key
+}
+
+func TestANodeWhoseSigningKeyIsNoLongerCurrentSaysSo(t *testing.T) {
+	s := newSite(t)
+	s.init()
+	n, _ := s.run()
+	next, err := member.NewSigningKey(rand.Reader)
+	s.must(err)
+	s.fed.Seat("XA").Signing = next
+	s.writeRoster()
+	err = n.Reload(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "not a current key of XA any more") {
+		t.Errorf("got %v, want to be told that others refuse what the node signs", err)
+	}
+}
+
+func TestLimitsCountWithoutARestart(t *testing.T) {
+	s := newSite(t)
+	s.init()
+	n, _ := s.run()
+	s.writeConfig("projects: projects", "projects: projects\nlimits:\n  systems: {calls_per_second: 0.001}")
+	s.must(n.Reload(t.Context()))
+	certificate, err := s.fed.Certificate(member.Identity{Member: "XA", Kind: member.KindSystem, Name: "intake"})
+	s.must(err)
+	c, err := client.Dial(client.Config{Address: n.Address(), Member: "XA", Authorities: s.fed.Seat("XA").Authority.Pool(),
+		Certificate: func() (*tls.Certificate, error) { return certificate, nil }})
+	s.must(err)
+	defer c.Close()
+	for range 5 {
+		_, err = c.Intake().Get(t.Context(), &ententev1.GetRequest{ProviderReference: "none"})
+	}
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("after five calls: %v, want the limit", err)
+	}
 }

@@ -29,16 +29,22 @@ type Node struct {
 	log       *slog.Logger
 	store     *store.Store
 	directory *directory
-	grants    atomic.Pointer[policy.Grants]
-	ledger    *ledger.Ledger
-	replica   *replica.Replica
-	server    *server.Server
-	forward   *forwarder // nil at a coordinator
-	merge     Merge      // nil at a member
-	dial      dialer
-	listener  net.Listener
-	marker    [32]byte // as it was taken at the start
-	marked    bool
+	// revocations, connections and contacts: what counts no more, what is open to others, and who is asked for news.
+	revocations *revocations
+	connections *replica.Connections
+	contacts    *contacts
+	grants      atomic.Pointer[policy.Grants]
+	limits      atomic.Pointer[server.Quotas]
+	signing     signing
+	ledger      *ledger.Ledger
+	replica     *replica.Replica
+	server      *server.Server
+	forward     *forwarder // nil at a coordinator
+	merge       Merge      // nil at a member
+	dial        dialer
+	listener    net.Listener
+	marker      [32]byte // as it was taken at the start
+	marked      bool
 }
 
 // New opens the data file and puts the node together; it listens from now on, and answers once Run runs. Whatever would
@@ -71,6 +77,10 @@ func assemble(m Material, deps Deps) (*Node, error) {
 	n.store, err = openData(&m, deps, false)
 	if err != nil {
 		return nil, err
+	}
+	from, kept := n.store.Migrated()
+	if from != 0 {
+		n.log.Warn("the data file was upgraded; the file before is kept", "from", from, "to", n.store.Schema(), "kept", kept)
 	}
 	err = n.build()
 	if err != nil {
@@ -115,7 +125,9 @@ func (n *Node) build() error {
 	if err != nil {
 		return err
 	}
-	n.dial = replica.Dialer(n.material.Certificate, n.directory.serving)
+	n.connections = replica.NewConnections(n.material.Certificate, n.directory.serving, n.revocations.Revoked)
+	n.dial = n.connections.Dial
+	n.contacts = &contacts{node: n, by: map[member.ID]*contact{}}
 	if n.listener == nil {
 		n.listener, err = net.Listen("tcp", n.material.Listen)
 	}
@@ -137,7 +149,16 @@ func (n *Node) openDirectory() error {
 	if err != nil {
 		return err
 	}
+	n.revocations, err = newRevocations(n.store, false, n.material.Member, func() *member.Roster { return n.directory.get().Roster }, n.log)
+	if err != nil {
+		return err
+	}
+	err = n.readSigning()
+	if err != nil {
+		return fmt.Errorf("read the signing key in the data file: %w", err)
+	}
 	n.grants.Store(&policy.Grants{})
+	n.limits.Store(&server.Quotas{})
 	docs, unread := n.material.Documents()
 	_, refused := n.accept(docs)
 	problem := errors.Join(unread, refused)
@@ -169,7 +190,7 @@ func (n *Node) buildOn() error {
 		return err
 	}
 	n.ledger, err = ledger.Open(n.store, ledger.Config{
-		Self: m.Member, IDKey: m.IDKey, SigningKey: m.SigningKey, Directory: n.directory.get,
+		Self: m.Member, IDKey: m.IDKey, SigningKey: m.SigningKey, GrantDelay: m.GrantDelay, Directory: n.directory.get,
 		CheckRecord: policy.CheckRecord, CheckRelease: policy.CheckRelease, Now: deps.Now, Rand: deps.Rand, Logger: n.log,
 		Marker: n.marker, MarkerFound: n.marked, ConfirmWithin: deps.ConfirmWithin,
 	})
@@ -195,19 +216,30 @@ func (n *Node) buildServices() error {
 	cfg := server.Config{
 		Self: m.Member, Ledger: n.ledger, Directory: n.directory.get,
 		Grants: func() policy.Grants { return *n.grants.Load() },
-		TLS:    member.ServerTLS(m.Certificate, n.directory.serving, m.Member),
+		TLS:    member.RefuseRevoked(member.ServerTLS(m.Certificate, n.directory.serving, m.Member), n.revocations.Revoked),
 		Now:    deps.Now, Rand: deps.Rand, Logger: n.log, CursorKey: n.store.Derive("cursors"), Version: deps.Version,
-		Peers: n.replica.Peers, ProjectDocuments: n.directory.chain, Limits: deps.Limits,
+		Peers: n.peers, ProjectDocuments: n.directory.chain, Limits: deps.Limits,
+		Federation: m.Federation, MaxBytes: m.MaxBytes, Revocations: n.revocations, Quotas: func() server.Quotas { return *n.limits.Load() },
+		Maintenance: newMaintenance(n.store, m, deps, m.SealingAgain), Import: n.replica,
 	}
 	if deps.Merge != nil {
 		n.merge = deps.Merge(n.ledger)
 		cfg.View = n.merge
 	} else {
-		n.forward = &forwarder{prefer: m.Coordinator, roster: n.directory.serving, dial: n.dial}
+		n.forward = &forwarder{prefer: m.Coordinator, roster: n.directory.serving, dial: n.dial, source: m.Certificate}
 		cfg.Coordinator = n.forward
 	}
 	n.server, err = server.New(cfg)
 	return err
+}
+
+// peers is the state of each pull, with the version of the contract that the peer's node speaks.
+func (n *Node) peers() []*ententev1.PeerStatus {
+	list := n.replica.Peers()
+	for _, peer := range list {
+		peer.Contract = n.contacts.contract(member.ID(peer.GetMember()))
+	}
+	return list
 }
 
 // putMarkerBack undoes the taking of the marker where nothing was written since.
@@ -229,6 +261,7 @@ func (n *Node) Directory() *ledger.Directory { return n.directory.get() }
 
 // Close lets go of a node that is not run. After Run there is nothing to close.
 func (n *Node) Close() error {
+	n.contacts.drop(nil)
 	return errors.Join(n.listener.Close(), n.store.Close(), n.putMarkerBack())
 }
 
@@ -247,8 +280,8 @@ func (n *Node) Run(ctx context.Context) error {
 	parts := []*part{
 		{run: n.ledger.Run},
 		{run: n.replica.Run},
-		{run: func(ctx context.Context) error { return n.regularly(ctx, "reload", n.deps.ReloadEvery, n.Reload) }},
-		{run: func(ctx context.Context) error { return n.regularly(ctx, "fetch", n.deps.FetchEvery, n.Fetch) }},
+		{run: n.regularly},
+		{run: n.contacts.run},
 	}
 	if n.merge != nil {
 		parts = append(parts, &part{run: n.merge.Run})

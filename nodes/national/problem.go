@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
@@ -23,15 +24,20 @@ type Problem struct {
 	What string
 	// Mend is what to do.
 	Mend string
+	// Warning says that the node starts all the same.
+	Warning bool
 }
 
-// String is the problem in one line: file:line: field: what: mend.
+// String is the problem in one line: file:line: field: what; mend.
 func (p Problem) String() string {
 	place := p.File
 	if p.Line > 0 {
 		place = fmt.Sprintf("%s:%d", p.File, p.Line)
 	}
 	var parts []string
+	if p.Warning {
+		parts = append(parts, "warning")
+	}
 	for _, part := range []string{place, p.Field, p.What} {
 		if part != "" {
 			parts = append(parts, part)
@@ -68,39 +74,55 @@ func (c *Config) problems() []Problem {
 	add(c.Log != "text" && c.Log != "json", "log", "unknown", "use text or json")
 	_, ok = logLevels()[c.LogLevel]
 	add(!ok, "log_level", "unknown", "use debug, info, warn or error")
+	delay, err := time.ParseDuration(c.GrantDelay)
+	add(err != nil || delay < 0, "grant_delay", "not a length of time", "give one such as 24h or 90m")
+	list = append(list, c.limitProblems()...)
 	_, bad := c.grants()
 	return append(list, bad...)
 }
 
-// grants reads systems and officers.
+func (c *Config) limitProblems() []Problem {
+	var list []Problem
+	for _, p := range c.Limits.Problems() {
+		one := c.at("limits."+p.Field, p.What, p.Mend)
+		if strings.HasPrefix(p.Field, "identities.") {
+			one.Field = "limits.identities" // the line says which; the name may be a person's
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
+// grants reads systems and officers. The names of officers are not repeated.
 func (c *Config) grants() (*policy.Grants, []Problem) {
 	var list []Problem
 	g := &policy.Grants{Systems: map[string]policy.System{}, Officers: map[string]policy.Officer{}}
-	for _, s := range c.Systems {
-		if g.Systems[s.Name].Authority != "" || !c.validName(member.KindSystem, s.Name) {
-			list = append(list, c.at("systems", fmt.Sprintf("the name %q is missing, not a name, or listed twice", s.Name), "give each system its own"))
+	for i, s := range c.Systems {
+		field := fmt.Sprintf("systems[%d]", i)
+		_, twice := g.Systems[s.Name]
+		if twice || !c.validName(member.KindSystem, s.Name) {
+			list = append(list, c.at(field, fmt.Sprintf("the name %q is missing, not a name, or listed twice", s.Name), "give each system its own"))
 		}
-		if s.Authority == "" && len(s.Projects) == 0 {
-			list = append(list, c.at("systems", fmt.Sprintf("%s has neither authority nor projects", s.Name),
+		if s.Authority == "" && len(s.Projects) == 0 && !s.Grant {
+			list = append(list, c.at(field, fmt.Sprintf("%s has neither authority nor projects", s.Name),
 				"give it an authority to push, or projects to follow"))
 		}
-		g.Systems[s.Name] = policy.System{Authority: s.Authority, Projects: s.Projects}
+		g.Systems[s.Name] = policy.System{Authority: s.Authority, Projects: s.Projects, Grant: s.Grant}
 	}
-	var names []string
-	for _, o := range c.Officers {
-		names = append(names, o.Name)
+	for i, o := range c.Officers {
+		field := fmt.Sprintf("officers[%d]", i)
 		purposes, ok := parsePurposes(o.Purposes)
 		if !ok || len(purposes) == 0 {
-			list = append(list, c.at("officers", "an officer has no purpose, or one that does not exist", "see the purposes in the glossary, such as criminal-investigation"))
+			list = append(list, c.at(field, "an officer has no purpose, or one that does not exist", "see the purposes in the glossary, such as criminal-investigation"))
 		}
 		if !c.validName(member.KindOfficer, o.Name) {
-			list = append(list, c.at("officers", "a name is missing or not a name", "use the name in the officer's certificate"))
+			list = append(list, c.at(field, "a name is missing or not a name", "use the name in the officer's certificate"))
+		}
+		_, twice := g.Officers[o.Name]
+		if twice {
+			list = append(list, c.at(field, "an officer is listed twice", "give each officer one entry"))
 		}
 		g.Officers[o.Name] = policy.Officer{Purposes: purposes, Projects: o.Projects}
-	}
-	_, twice := duplicate(names)
-	if twice {
-		list = append(list, c.at("officers", "an officer is listed twice", "give each officer one entry"))
 	}
 	return g, list
 }

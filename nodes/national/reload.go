@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
@@ -19,44 +16,44 @@ import (
 	"entente.example/entente/server/store"
 )
 
-const (
-	// fetchAtOnce is how many members are asked for documents at the same time.
-	fetchAtOnce = 4
-	// fetchWithin is how long one member may take to answer.
-	fetchWithin = 10 * time.Second
-)
-
-// Reload asks for the documents again and takes what is new: roster, projects, grants. The error says what was refused or
-// could not be read; everything else counts, and where something was refused the last good one stays. It is called by
-// itself every two seconds while the node runs.
+// Reload asks for the documents again and takes what is new: roster, projects, grants, revocation lists, limits, signing
+// key. The error says what was refused or could not be read; everything else counts, and where something was refused the
+// last good one stays. It is called by itself every two seconds while the node runs.
 func (n *Node) Reload(ctx context.Context) error {
 	docs, err := n.material.Documents()
 	changed, refused := n.accept(docs)
 	if changed {
-		n.log.Info("roster, projects or grants have changed", "roster", n.directory.get().Roster.Number(),
-			"projects", len(n.directory.get().Projects))
+		n.log.Info("roster, projects, grants or revocations have changed", "roster", n.directory.get().Roster.Number(),
+			"projects", len(n.directory.get().Projects), "revoked", n.revocations.Count())
 	}
-	return errors.Join(err, refused, n.apply(ctx, changed))
+	return errors.Join(err, refused, n.apply(ctx, changed), n.rotate(ctx, docs.SigningKey))
 }
 
 // accept verifies documents and puts them in force. It says whether something changed, and what was refused.
 func (n *Node) accept(docs Documents) (bool, error) {
 	changed, refused := n.directory.accept(docs)
+	listed, bad := n.revocations.accept(docs.Revocations)
+	changed = changed || listed
 	if docs.Grants != nil {
 		old := n.grants.Swap(docs.Grants)
 		changed = changed || !sameGrants(*old, *docs.Grants)
 	}
-	return changed, refused
+	if docs.Limits != nil {
+		n.limits.Store(docs.Limits)
+	}
+	return changed, errors.Join(refused, bad)
 }
 
-// apply tells ledger and server what changed. Whatever was not planned yet is planned again, also after a failure.
+// apply tells server, connections and ledger what changed. What would be refused by now ends at once, on both sides; only
+// then the ledger plans, which may take longer. Whatever was not planned yet is planned again, also after a failure.
 func (n *Node) apply(ctx context.Context, changed bool) error {
 	if changed {
 		n.server.DirectoryChanged()
+		n.connections.DecideAgain()
 	}
 	digest, due := n.directory.toPlan()
 	if !due {
-		return nil
+		return n.ledger.Arrivals(ctx) // a newcomer's delay, or a project's date, passes without any document
 	}
 	err := n.ledger.DirectoryChanged(ctx)
 	if err != nil {
@@ -65,28 +62,21 @@ func (n *Node) apply(ctx context.Context, changed bool) error {
 	return n.directory.setPlanned(digest)
 }
 
-// regularly does one of the two now and then, until ctx ends. A refused document is no reason to stop, a failed disk is.
-func (n *Node) regularly(ctx context.Context, what string, every time.Duration, do func(context.Context) error) error {
-	ticker := time.NewTicker(every)
+// regularly reloads now and then, until ctx ends. A refused document is no reason to stop, a failed disk is.
+func (n *Node) regularly(ctx context.Context) error {
+	ticker := time.NewTicker(n.deps.ReloadEvery)
 	defer ticker.Stop()
-	said := "" // the last problem: one line for each change of it
+	said := ""
 	for {
-		err := do(ctx)
+		err := n.Reload(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		var fatal *store.FatalError
 		if errors.As(err, &fatal) {
-			return fmt.Errorf("%s documents: %w", what, err)
+			return fmt.Errorf("reload documents: %w", err)
 		}
-		text := ""
-		if err != nil {
-			text = err.Error()
-		}
-		if text != "" && text != said {
-			n.log.Error("documents: the last good ones stay", "doing", what, "reason", err)
-		}
-		said = text
+		said = n.say("reload", said, err)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -95,74 +85,15 @@ func (n *Node) regularly(ctx context.Context, what string, every time.Duration, 
 	}
 }
 
-// Fetch asks the other members' nodes for documents: the coordinators for the roster, everybody for the chains of projects
-// that it leads and this member takes part in. What is offered is verified like the node's own files. A member that
-// cannot be reached is passed over. It is called by itself every 30 seconds while the node runs.
-func (n *Node) Fetch(ctx context.Context) error {
-	roster := n.directory.serving()
-	if roster == nil {
-		return member.ErrNoRoster
+// say logs a problem where it is another one than was said last, and gives what is said now.
+func (n *Node) say(doing, said string, err error) string {
+	if err == nil {
+		return ""
 	}
-	askRoster := coordinators(roster)
-	var all sync.WaitGroup
-	var mu sync.Mutex // covers changed and refused
-	var changed bool
-	var refused []error
-	places := make(chan struct{}, fetchAtOnce)
-	for _, id := range roster.Members() {
-		if id == n.material.Member {
-			continue
-		}
-		places <- struct{}{}
-		all.Go(func() { // ends within fetchWithin
-			defer func() { <-places }()
-			one, err := n.fetchFrom(ctx, roster, id, slices.Contains(askRoster, id))
-			mu.Lock()
-			defer mu.Unlock()
-			changed = changed || one
-			refused = append(refused, err)
-		})
+	if err.Error() != said {
+		n.log.Error("documents: the last good ones stay", "doing", doing, "reason", err)
 	}
-	all.Wait()
-	return errors.Join(errors.Join(refused...), n.apply(ctx, changed))
-}
-
-// fetchFrom asks one member, at the first of its addresses that answers.
-func (n *Node) fetchFrom(ctx context.Context, roster *member.Roster, id member.ID, askRoster bool) (bool, error) {
-	entry, _ := roster.Member(id)
-	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
-	defer cancel()
-	for _, address := range entry.Addresses {
-		docs, answered := n.ask(ctx, target{member: id, address: address}, askRoster)
-		if answered {
-			return n.acceptOffered(docs, id)
-		}
-	}
-	return false, nil
-}
-
-// ask gets what one node offers. What it says beyond documents is not looked at.
-func (n *Node) ask(ctx context.Context, to target, askRoster bool) (Documents, bool) {
-	conn, err := n.dial(to.member, to.address)
-	if err != nil {
-		return Documents{}, false
-	}
-	defer conn.Close()
-	client := ententev1.NewRosterServiceClient(conn)
-	var docs Documents
-	if askRoster {
-		response, err := client.GetRoster(ctx, &ententev1.GetRosterRequest{})
-		if err != nil {
-			return docs, status.Code(err) != codes.Unavailable
-		}
-		docs.Roster = response.GetRoster()
-	}
-	response, err := client.ListProjectDocuments(ctx, &ententev1.ListProjectDocumentsRequest{})
-	if err != nil {
-		return docs, docs.Roster != nil || status.Code(err) != codes.Unavailable
-	}
-	docs.Projects = splitChains(response.GetDocuments())
-	return docs, true
+	return err.Error()
 }
 
 // splitChains parts documents by project: each charter (number 1) begins a chain. What does not read goes into the chain
@@ -204,7 +135,7 @@ func (n *Node) acceptOffered(docs Documents, from member.ID) (bool, error) {
 
 func sameGrants(a, b policy.Grants) bool {
 	return maps.EqualFunc(a.Systems, b.Systems, func(x, y policy.System) bool {
-		return x.Authority == y.Authority && slices.Equal(x.Projects, y.Projects)
+		return x.Authority == y.Authority && x.Grant == y.Grant && slices.Equal(x.Projects, y.Projects)
 	}) && maps.EqualFunc(a.Officers, b.Officers, func(x, y policy.Officer) bool {
 		return slices.Equal(x.Purposes, y.Purposes) && slices.Equal(x.Projects, y.Projects)
 	})

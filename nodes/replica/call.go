@@ -12,6 +12,7 @@ import (
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
+	"entente.example/entente/proto/stream"
 )
 
 // errEnded says that no more messages come; why, the receiver knows.
@@ -22,8 +23,9 @@ type call struct {
 	*peer
 	client  ententev1.ExchangeServiceClient
 	session *session
-	asked   error // what went wrong with the restart rule, for the status
-	told    error // what went wrong with the last receipts, for the status
+	digest  stream.Hash // of what was held when the call was made; zero where positions were given, or once it is compared
+	asked   error       // what went wrong with the restart rule, for the status
+	told    error       // what went wrong with the last receipts, for the status
 
 	progress bool
 	freshAt  time.Time
@@ -36,8 +38,10 @@ func (c *call) run(ctx context.Context, withPositions bool) (again bool, err err
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	digest := c.cfg.Ledger.Digest(c.id, c.cfg.Self)
-	request := &ententev1.PullRequest{Digest: digest[:], PositionsGiven: withPositions}
-	if withPositions {
+	request := &ententev1.PullRequest{Digest: digest[:], PositionsGiven: withPositions, Contract: member.Contract}
+	if !withPositions {
+		c.digest = digest
+	} else {
 		request.Positions = c.cfg.Ledger.Held(c.id)
 	}
 	keys := func(id member.ID) []ed25519.PublicKey { return c.cfg.Directory().Roster.VerifyingKeys(id) }
@@ -125,8 +129,17 @@ func (c *call) take(ctx context.Context, m *ententev1.PullResponse) (again bool,
 	if err != nil || o.again {
 		return o.again, err
 	}
+	if !o.fresh.IsZero() && c.overtaken() {
+		return true, nil
+	}
 	if o.compare {
 		err = c.compareHeads(ctx)
+		if err != nil {
+			return false, err
+		}
+	}
+	if o.current {
+		err = c.renew(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -144,6 +157,15 @@ func (c *call) take(ctx context.Context, m *ententev1.PullResponse) (again bool,
 		c.connected(c.freshAt, c.note())
 	}
 	return false, nil
+}
+
+// overtaken ends what a relay or a file brings of the owner's streams, now that the owner itself is heard, and says whether
+// more has come from there since this call was made: the owner would go on from where we are no longer.
+func (c *call) overtaken() bool {
+	c.side.tell(heard)
+	asked := c.digest
+	c.digest = stream.Hash{}
+	return asked != (stream.Hash{}) && asked != c.cfg.Ledger.Digest(c.id, c.cfg.Self)
 }
 
 // note is what an operator should know although the call goes on.
@@ -164,6 +186,43 @@ func (c *call) compareHeads(ctx context.Context) error {
 		return err
 	}
 	return c.session.compare(ctx, heads.GetHeads())
+}
+
+// renew asks for the heads of all streams when the owner has rotated its signing key: it has signed them anew, and what is
+// held under the old key counts no more once the roster drops that. Looked at once for each roster. An owner that has not
+// signed anew yet is asked again with its next sign of life.
+func (c *call) renew(ctx context.Context) error {
+	roster := c.cfg.Directory().Roster
+	if c.renewed == roster.Number() {
+		return nil
+	}
+	if !c.cfg.Ledger.OldNotes(c.id) {
+		c.renewed = roster.Number()
+		return nil
+	}
+	heads, err := askHeads(ctx, c.client, &ententev1.HeadsRequest{})
+	if err != nil {
+		return err
+	}
+	err = c.session.compare(ctx, heads.GetHeads())
+	if err != nil {
+		return err
+	}
+	for _, h := range heads.GetHeads() {
+		id, err := stream.ParseID(h.GetStreamId())
+		if err != nil {
+			return &Fault{Rule: RuleContent, Err: err}
+		}
+		head, err := stream.OpenCheckpoint(h.GetCheckpoint(), c.id, id, roster.CurrentKeys(c.id))
+		if err != nil {
+			continue // not signed anew yet
+		}
+		err = c.cfg.Ledger.ApplyCheckpoint(ctx, c.id, id, head, h.GetCheckpoint())
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // submitReceipts tells the owner what is applied. That the owner does not take them now does not end the call: they stay

@@ -32,10 +32,22 @@ type Applier interface {
 	Fresh(owner member.ID, withdrawalsApplied bool)
 }
 
-// Receipts are what this node owes to owners.
+// Trees proves what is held: heads that others hold are compared by it.
+type Trees interface {
+	Consistency(no uint32, from, to uint64) ([][]byte, error)
+}
+
+// Renewals keeps the heads of an owner that has rotated its signing key, signed with the new one.
+type Renewals interface {
+	OldNotes(owner member.ID) bool
+	ApplyCheckpoint(ctx context.Context, owner member.ID, id stream.ID, c stream.Checkpoint, note []byte) error
+}
+
+// Receipts are what this node owes to owners, and what readers owe to it.
 type Receipts interface {
 	PendingReceipts(owner member.ID) ([]*ententev1.SignedDocument, error)
 	ReceiptsSent(ctx context.Context, docs []*ententev1.SignedDocument) error
+	AcceptReceipt(ctx context.Context, doc *ententev1.SignedDocument, from member.ID) error
 }
 
 // Own is the node's own streams after an unclean stop.
@@ -56,6 +68,8 @@ type Tails interface {
 type Ledger interface {
 	Held
 	Applier
+	Trees
+	Renewals
 	Receipts
 	Own
 	Tails
@@ -88,10 +102,20 @@ type Config struct {
 	// Silence is after how long without a message an open call counts as dead; 2 minutes where zero. Peers send a signed
 	// digest every 30 s.
 	Silence time.Duration
+	// RelayEvery is how long to wait, while an owner cannot be reached and a relay has brought all that it had, before
+	// another one is asked; 30 s where zero. Up to half of it is left to chance, as of the two that follow.
+	RelayEvery time.Duration
+	// CompareEvery is how often another reader of an owner's streams is asked what it has been shown; 10 minutes where zero.
+	CompareEvery time.Duration
+	// RelayRest is how long a relay that did wrong, or that does not relay, is not asked again; 10 minutes where zero.
+	RelayRest time.Duration
 }
 
 const (
-	defaultSilence = 2 * time.Minute
+	defaultSilence      = 2 * time.Minute
+	defaultRelayEvery   = 30 * time.Second
+	defaultCompareEvery = 10 * time.Minute
+	defaultRelayRest    = 10 * time.Minute
 	// unaryDeadline bounds the calls other than Pull; servers allow no more.
 	unaryDeadline = 30 * time.Second
 	// rosterEvery is how often the roster is looked at for peers that came or went.
@@ -122,6 +146,15 @@ func (c *Config) check() error {
 	}
 	if c.Silence == 0 {
 		c.Silence = defaultSilence
+	}
+	if c.RelayEvery == 0 {
+		c.RelayEvery = defaultRelayEvery
+	}
+	if c.CompareEvery == 0 {
+		c.CompareEvery = defaultCompareEvery
+	}
+	if c.RelayRest == 0 {
+		c.RelayRest = defaultRelayRest
 	}
 	return c.Backoff.check()
 }

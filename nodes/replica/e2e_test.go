@@ -50,7 +50,7 @@ func listen(w *world) map[member.ID]string {
 	return addresses
 }
 
-func start(s *site, address string) *node {
+func start(s *site, address string, change ...func(*Config)) *node {
 	t := s.w.t
 	t.Helper()
 	lis, err := net.Listen("tcp", address)
@@ -64,13 +64,17 @@ func start(s *site, address string) *node {
 	source := func() (*tls.Certificate, error) { return certificate, nil }
 	roster := func() *member.Roster { return s.w.directory.Load().Roster }
 	logger := slog.New(slog.DiscardHandler)
-	served, err := server.New(server.Config{Self: s.id, Ledger: s.ledger, Directory: s.w.directory.Load, Grants: func() policy.Grants { return policy.Grants{} },
-		TLS: member.ServerTLS(source, roster, s.id), Now: time.Now, Rand: rand.Reader, Logger: logger, CursorKey: make([]byte, 32)})
+	cfg := Config{Self: s.id, Ledger: s.ledger, Directory: s.w.directory.Load, Dial: Dialer(source, roster), Now: time.Now, Rand: rand.Reader, Logger: logger,
+		Backoff: Backoff{Min: 20 * time.Millisecond, Max: 200 * time.Millisecond, Jitter: 0.5}, RelayEvery: 50 * time.Millisecond}
+	for _, f := range change {
+		f(&cfg)
+	}
+	r, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := New(Config{Self: s.id, Ledger: s.ledger, Directory: s.w.directory.Load, Dial: Dialer(source, roster), Now: time.Now, Rand: rand.Reader, Logger: logger,
-		Backoff: Backoff{Min: 20 * time.Millisecond, Max: 200 * time.Millisecond, Jitter: 0.5}})
+	served, err := server.New(server.Config{Self: s.id, Ledger: s.ledger, Directory: s.w.directory.Load, Grants: func() policy.Grants { return policy.Grants{} },
+		TLS: member.ServerTLS(source, roster, s.id), Now: time.Now, Rand: rand.Reader, Logger: logger, CursorKey: make([]byte, 32), Import: r})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,11 +97,13 @@ func (n *node) close() {
 	n.site.close()
 }
 
-// eventually waits for something in the ledgers of nodes; each change is looked at.
+// eventually waits for something in the ledgers or the peers of nodes.
 func eventually(t *testing.T, what string, holds func() bool, nodes ...*node) {
 	t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
+	look := time.NewTicker(10 * time.Millisecond) // the state of a peer changes without the ledger
+	defer look.Stop()
 	for {
 		woken := make(chan struct{}, len(nodes))
 		ctx, stop := context.WithCancel(t.Context())
@@ -117,6 +123,7 @@ func eventually(t *testing.T, what string, holds func() bool, nodes ...*node) {
 		}
 		select {
 		case <-woken:
+		case <-look.C:
 		case <-deadline.C:
 			stop()
 			for _, n := range nodes {

@@ -28,6 +28,7 @@ const (
 	RuleForeign     Rule = "withdrawal names a stream that is not known to be the owner's"
 	RuleTooMany     Rule = "more streams, or withdrawals of streams never announced, than an owner has"
 	RuleSilence     Rule = "no sign of life"
+	RuleUnfinished  Rule = "the call ends before the word that this was all"
 )
 
 // Fault says that a peer broke the rules of a pull. Like stream.SenderError it ends the connection.

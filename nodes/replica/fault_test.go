@@ -298,6 +298,7 @@ func FuzzSession(f *testing.F) {
 		{Content: &ententev1.PullResponse_Entries{Entries: &ententev1.EntryBatch{StreamId: []byte{1}}}},
 		{Content: &ententev1.PullResponse_Digest{Digest: &ententev1.SignedDocument{Type: "digest"}}},
 		{Content: &ententev1.PullResponse_CaughtUp{CaughtUp: &ententev1.CaughtUp{}}},
+		{Content: &ententev1.PullResponse_Grants{Grants: &ententev1.GrantBatch{StreamId: bytes.Repeat([]byte{1}, 16), Grants: []*ententev1.SignedDocument{{Type: "grant"}}}}},
 	}
 	for _, m := range seeds {
 		b, err := proto.Marshal(m)
@@ -313,15 +314,17 @@ func FuzzSession(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, phase := range []phase{phaseOpening, phaseAnnounce, phaseEntries, phaseLive} {
-			s := newSession(holdsNothing{}, "XA", "XB", noKeys, time.Now, true)
-			s.opened, s.phase = true, phase
-			_, err := s.take(t.Context(), m)
-			if err == nil && m.GetCaughtUp() == nil && m.GetDigest() == nil {
-				t.Errorf("phase %d takes a message that no key signs", phase)
-			}
-			if m.GetDigest() != nil && err == nil {
-				t.Error("a digest that no key signs counts")
+		for _, from := range []source{fromOwner, fromRelay, fromFile} {
+			for _, phase := range []phase{phaseOpening, phaseAnnounce, phaseEntries, phaseLive} {
+				s := newSession(holdsNothing{}, "XA", "XB", noKeys, time.Now, true)
+				s.from, s.opened, s.phase = from, true, phase
+				_, err := s.take(t.Context(), m)
+				if err == nil && m.GetCaughtUp() == nil && m.GetDigest() == nil {
+					t.Errorf("phase %d takes a message that no key signs", phase)
+				}
+				if m.GetDigest() != nil && err == nil {
+					t.Error("a digest that no key signs counts")
+				}
 			}
 		}
 	})
@@ -353,6 +356,7 @@ func (holdsNothing) Held(member.ID) []*ententev1.StreamPosition                 
 func (holdsNothing) StreamsShared(member.ID, member.ID) []ledger.StreamInfo     { return nil }
 func (holdsNothing) Digest(member.ID, member.ID) stream.Hash                    { return stream.Hash{} }
 func (holdsNothing) Covered(member.ID) func(in stream.ID, sequence uint64) bool { return nil }
+func (holdsNothing) Consistency(uint32, uint64, uint64) ([][]byte, error)       { return nil, nil }
 func (holdsNothing) Fresh(member.ID, bool)                                      {}
 func (holdsNothing) Reader(owner member.ID, id stream.ID) (*stream.Reader, error) {
 	return stream.NewReader(owner, id, "XB", stream.Edge{}), nil

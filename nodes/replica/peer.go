@@ -9,25 +9,33 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
 )
 
+// errReceiptsIn is what stands in the status of a peer once the own member has left the federation and owes nothing more.
+var errReceiptsIn = errors.New("the own member has left the federation; this peer has all its receipts")
+
 // peer is the shell around the pulls from one member: it connects, waits, tries again, and keeps the status.
 type peer struct {
 	cfg       *Config
 	id        member.ID
-	attempts  int  // made so far: the address to try next
-	confirmed bool // has said once what it holds of this node's streams
+	side      *side
+	attempts  int    // made so far: the address to try next
+	confirmed bool   // has said once what it holds of this node's streams
+	renewed   uint64 // roster by which the heads held of it are known to be signed with a key that counts
 
 	mu     sync.Mutex // covers status
 	status *ententev1.PeerStatus
+	fork   error // that its streams have two histories, as another reader has shown
 }
 
-func newPeer(cfg *Config, id member.ID) *peer {
-	return &peer{cfg: cfg, id: id, status: &ententev1.PeerStatus{Member: string(id)}}
+func newPeer(cfg *Config, id member.ID, side *side) *peer {
+	return &peer{cfg: cfg, id: id, side: side, status: &ententev1.PeerStatus{Member: string(id)}}
 }
 
 // run pulls until ctx ends.
@@ -40,13 +48,26 @@ func (p *peer) run(ctx context.Context) {
 			failures = 0
 		}
 		failures++
-		wait := time.NewTimer(p.cfg.Backoff.Delay(failures, p.chance()))
+		p.side.tell(afterFailures(failures))
+		wait := time.NewTimer(max(p.cfg.Backoff.Delay(failures, p.chance()), p.told(err)))
 		select {
 		case <-ctx.Done():
 		case <-wait.C:
 		}
 		wait.Stop()
 	}
+}
+
+// told is how long a peer asks to be left alone, which is no failure of anybody: this node has had its share for now. Not
+// longer than the longest wait.
+func (p *peer) told(err error) time.Duration {
+	for _, detail := range status.Convert(errors.Unwrap(err)).Details() {
+		info, is := detail.(*errdetails.RetryInfo)
+		if is {
+			return min(info.GetRetryDelay().AsDuration(), p.cfg.Backoff.Max)
+		}
+	}
+	return 0
 }
 
 // chance draws from [0, 1).
@@ -74,6 +95,15 @@ func (p *peer) attempt(ctx context.Context) (progress bool, err error) {
 	}
 	defer conn.Close() // nothing is under way on it any more
 	client := ententev1.NewExchangeServiceClient(conn)
+	own, _ := p.cfg.Directory().Roster.Member(p.cfg.Self)
+	if own.Left {
+		// There is nothing to pull any more; the owner still learns what was erased.
+		err = submitReceipts(ctx, client, p.cfg.Ledger, p.id)
+		if err == nil {
+			err = errReceiptsIn // so that an operator sees when the node may be switched off
+		}
+		return false, err
+	}
 	asked := p.askAfterOwn(ctx, client)
 	if isCall(asked) {
 		return false, asked
@@ -118,9 +148,13 @@ func (p *peer) connected(at time.Time, note error) {
 	p.status.Connected = true
 	p.status.FreshAt = timestamppb.New(at)
 	p.status.LastError = ""
+	if note == nil {
+		note = p.fork
+	}
 	if note != nil {
 		p.status.LastError = note.Error()
 	}
+	p.status.Relay, p.status.RelayedAt = "", nil
 }
 
 func (p *peer) disconnected(ctx context.Context, err error) {

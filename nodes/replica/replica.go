@@ -18,8 +18,9 @@ import (
 type Replica struct {
 	cfg Config
 
-	mu    sync.Mutex // covers peers
+	mu    sync.Mutex // covers peers and sides
 	peers map[member.ID]*running
+	sides map[member.ID]*side // kept when a peer goes: a file may be under way
 }
 
 // running is a peer with the goroutine that pulls from it.
@@ -35,7 +36,17 @@ func New(cfg Config) (*Replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Replica{cfg: cfg, peers: map[member.ID]*running{}}, nil
+	return &Replica{cfg: cfg, peers: map[member.ID]*running{}, sides: map[member.ID]*side{}}, nil
+}
+
+// sideOf is the side of an owner. The caller holds the lock.
+func (r *Replica) sideOf(owner member.ID) *side {
+	s := r.sides[owner]
+	if s == nil {
+		s = newSide()
+		r.sides[owner] = s
+	}
+	return s
 }
 
 // Run pulls from every other member in good standing, one goroutine a peer, until ctx ends. Every 5 s it looks at the
@@ -70,11 +81,14 @@ func (r *Replica) followRoster(ctx context.Context, group *errgroup.Group) {
 			continue
 		}
 		peerCtx, stop := context.WithCancel(ctx)
-		started := &running{peer: newPeer(&r.cfg, id), stop: stop, done: make(chan struct{})}
+		started := &running{peer: newPeer(&r.cfg, id, r.sideOf(id)), stop: stop, done: make(chan struct{})}
 		r.peers[id] = started
 		group.Go(func() error { // ends with peerCtx
 			defer close(started.done)
+			var others sync.WaitGroup
+			others.Go(func() { started.followOthers(peerCtx) })
 			started.run(peerCtx)
+			others.Wait()
 			return nil
 		})
 	}

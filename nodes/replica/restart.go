@@ -12,6 +12,7 @@ import (
 	grpcpeer "google.golang.org/grpc/peer"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
 	"entente.example/entente/proto/stream"
 	"entente.example/entente/server/ledger"
 )
@@ -68,7 +69,7 @@ func (p *peer) recoverTails(ctx context.Context, client ententev1.ExchangeServic
 }
 
 func (p *peer) pullTails(ctx context.Context, client ententev1.ExchangeServiceClient, tails []ledger.LostTail) error {
-	request := &ententev1.PullRequest{PositionsGiven: true, OwnedByCaller: true}
+	request := &ententev1.PullRequest{PositionsGiven: true, OwnedByCaller: true, Contract: member.Contract}
 	for _, info := range p.cfg.Ledger.StreamsShared(p.cfg.Self, p.id) {
 		request.Positions = append(request.Positions, &ententev1.StreamPosition{StreamId: slices.Clone(info.ID[:]), Size: info.Size})
 	}

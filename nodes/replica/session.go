@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
@@ -18,15 +19,18 @@ import (
 type received interface {
 	Held
 	Applier
+	Trees
 }
 
 // session is what is decided in one pull: messages in, calls of the ledger out. It knows no network and no clock but now.
 type session struct {
+	from        source
 	owner, self member.ID
 	ledger      received
 	keys        member.Keys
 	now         func() time.Time
-	given       bool // positions were given with the call
+	given       bool               // positions were given with the call
+	asked       map[stream.ID]bool // of a relay: the streams of which it was told our position
 
 	opened  bool                  // the signed digest has come
 	last    stream.Hash           // of the newest signed digest
@@ -65,6 +69,10 @@ type follow struct {
 	// stopped: the node takes no more entries of it. The reader is then one without history, by which withdrawals are
 	// still verified under the newest signed head.
 	stopped bool
+	// passed: nothing more of it is looked at in this call. Never of a stream that comes from its owner.
+	passed bool
+	// next is the entry that comes next in a file, 0 where none has come.
+	next uint64
 }
 
 // unplaced are withdrawals in one stream of entries of others.
@@ -85,6 +93,8 @@ type outcome struct {
 	compare bool
 	// stored: something is on disk that was not. erased: at the owner's word, so it waits for the receipt.
 	stored, erased bool
+	// done: a relay, or a file about this owner, has brought all that it has.
+	done bool
 }
 
 func newSession(l received, owner, self member.ID, keys member.Keys, now func() time.Time, given bool) *session {
@@ -102,6 +112,9 @@ func newSession(l received, owner, self member.ID, keys member.Keys, now func() 
 func (s *session) take(ctx context.Context, m *ententev1.PullResponse) (outcome, error) {
 	switch content := m.GetContent().(type) {
 	case *ententev1.PullResponse_Digest:
+		if s.from != fromOwner {
+			return outcome{}, errNoRelay
+		}
 		return s.digest(content.Digest)
 	case *ententev1.PullResponse_PositionsNeeded:
 		if !s.opened {
@@ -133,6 +146,15 @@ func (s *session) take(ctx context.Context, m *ententev1.PullResponse) (outcome,
 			return outcome{}, err
 		}
 		return s.entries(ctx, content.Entries)
+	case *ententev1.PullResponse_Grants:
+		if s.given && s.phase == phaseEntries {
+			s.phase = phaseAnnounce // the grant of a stream that is announced anew stands before its checkpoint
+		}
+		err := s.enter(phaseAnnounce)
+		if err != nil {
+			return outcome{}, err
+		}
+		return outcome{}, s.grants(content.Grants)
 	case *ententev1.PullResponse_CaughtUp:
 		return s.caughtUp(ctx)
 	}
@@ -188,6 +210,10 @@ func (s *session) caughtUp(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	if s.from != fromOwner {
+		o.done = true // no word of the owner's that this was all
+		return o, nil
+	}
 	s.phase = phaseLive
 	s.ledger.Fresh(s.owner, true)
 	o.current = true
@@ -204,13 +230,13 @@ func (s *session) checkpoint(ctx context.Context, u *ententev1.CheckpointUpdate)
 		return &Fault{Rule: RuleContent, Err: err}
 	}
 	f, err := s.follow(id)
-	if err != nil {
+	if err != nil || f.passed {
 		return err
 	}
 	if f.stopped {
 		u = &ententev1.CheckpointUpdate{StreamId: u.GetStreamId(), Checkpoint: u.GetCheckpoint()}
 	}
-	_, err = f.reader.Checkpoint(u, s.ownerKeys())
+	err = s.accept(f, id, u)
 	fork, forked := errors.AsType[*stream.ForkError](err)
 	fault, faulty := errors.AsType[*stream.SenderError](err)
 	switch {
@@ -226,6 +252,7 @@ func (s *session) checkpoint(ctx context.Context, u *ententev1.CheckpointUpdate)
 	case errors.Is(err, stream.ErrOlder):
 		// The owner is behind what it once signed: restored from a backup, perhaps. Its streams have successors then.
 		s.notes[id] = err
+		f.passed = s.from != fromOwner
 		return nil
 	case err != nil:
 		return err
@@ -245,14 +272,15 @@ func (s *session) follow(id stream.ID) (*follow, error) {
 	if ok {
 		return f, nil
 	}
-	if !s.known[id] && len(s.known) >= maxStreams {
+	if !s.known[id] && max(len(s.known), len(s.follows)) >= maxStreams {
 		return nil, &Fault{Rule: RuleTooMany, Stream: id}
 	}
 	r, err := s.ledger.Reader(s.owner, id)
 	if err != nil {
 		return nil, &Fault{Rule: RuleNotOffered, Stream: id, Err: err}
 	}
-	f = &follow{reader: r}
+	// A relay that reads a stream without our knowing sends it from the beginning, which fits nothing here.
+	f = &follow{reader: r, passed: s.from == fromRelay && s.known[id] && !s.asked[id]}
 	s.follows[id] = f
 	return f, nil
 }
@@ -272,7 +300,7 @@ func (s *session) announced(b []byte) (stream.ID, *follow, error) {
 
 func (s *session) withdrawals(ctx context.Context, b *ententev1.WithdrawalBatch) (outcome, error) {
 	id, f, err := s.announced(b.GetStreamId())
-	if err != nil {
+	if err != nil || f.passed {
 		return outcome{}, err
 	}
 	list, err := f.reader.Withdrawals(b)
@@ -320,11 +348,13 @@ func (s *session) place(ctx context.Context) (outcome, error) {
 	var all outcome
 	for _, u := range s.waiting {
 		for _, w := range u.list {
-			if !s.known[w.Target] {
+			if !s.known[w.Target] && s.from == fromOwner {
 				return outcome{}, &Fault{Rule: RuleForeign, Stream: u.in}
 			}
 		}
-		o, err := s.applyWithdrawals(ctx, u.in, u.list)
+		// Who relays may have passed over the stream that is named: it cannot be told whose it is, and waits for the owner.
+		list := slices.DeleteFunc(u.list, func(w stream.Withdrawal) bool { return !s.known[w.Target] })
+		o, err := s.applyWithdrawals(ctx, u.in, list)
 		if err != nil {
 			return outcome{}, err
 		}
@@ -340,7 +370,13 @@ func (s *session) entries(ctx context.Context, b *ententev1.EntryBatch) (outcome
 		return outcome{}, err
 	}
 	id, f, err := s.announced(b.GetStreamId())
-	if err != nil || f.stopped {
+	if err != nil || f.stopped || f.passed {
+		return o, err
+	}
+	if s.from == fromFile {
+		b, err = s.missing(f, id, b)
+	}
+	if err != nil || f.passed || len(b.GetEntries()) == 0 && s.from == fromFile {
 		return o, err
 	}
 	list, err := f.reader.Entries(b, s.covered)
@@ -357,8 +393,14 @@ func (s *session) entries(ctx context.Context, b *ententev1.EntryBatch) (outcome
 	}
 	for _, v := range list {
 		w, ok := v.Header.Withdrawal(id)
-		if ok && w.Target != id && !s.known[w.Target] {
+		foreign := ok && w.Target != id && !s.known[w.Target]
+		if foreign && s.from == fromOwner {
 			return o, &Fault{Rule: RuleForeign, Stream: id}
+		}
+		if foreign {
+			s.notes[id] = &Fault{Rule: RuleForeign, Stream: id}
+			f.passed = true // see place
+			return o, nil
 		}
 		o.erased = o.erased || ok
 	}
@@ -440,7 +482,7 @@ func (s *session) compare(ctx context.Context, heads []*ententev1.StreamHead) er
 		if h.GetSize() > edge.Size() {
 			continue // newer: it comes, with its proof, by the pull
 		}
-		_, err = reader.Checkpoint(&ententev1.CheckpointUpdate{StreamId: id[:], Checkpoint: h.GetCheckpoint()}, s.ownerKeys())
+		err = s.accept(&follow{reader: reader}, id, &ententev1.CheckpointUpdate{StreamId: id[:], Checkpoint: h.GetCheckpoint()})
 		fork, forked := errors.AsType[*stream.ForkError](err)
 		switch {
 		case forked:
