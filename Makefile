@@ -1,4 +1,4 @@
-# `make help` lists the targets. Everything but check, generate and fmt needs only Go.
+# `make help` lists the targets. Everything but check, generate, fmt, proto-bundle and image needs only Go.
 
 SHELL       := /bin/sh
 .SHELLFLAGS := -euc
@@ -25,6 +25,9 @@ BUF_STAMP     := .bin/buf-$(BUF_VERSION).stamp
 RULES_STAMP   := .deps/validate-$(RULES_VERSION).stamp
 BUF           := .bin/buf
 
+# The contract's previous version, as a compiled image.
+CONTRACT_BEFORE := proto/testdata/contract-1.binpb
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -43,7 +46,7 @@ test: ## run all tests, the federation end to end included
 	go test ./...
 
 .PHONY: check
-check: check-format check-vet check-static check-contract check-generated check-layout check-modules ## everything that a change must pass beside the tests
+check: check-format check-vet check-static check-contract check-breaking check-generated check-layout check-modules ## everything that a change must pass beside the tests
 
 .PHONY: check-format
 check-format: ## Go sources are formatted
@@ -63,6 +66,15 @@ check-static: ## staticcheck
 check-contract: $(BUF_STAMP) $(RULES_STAMP) ## the contract is formatted and lint clean
 	$(BUF) format --diff --exit-code proto
 	$(BUF) lint
+
+# The other side is an image of the version before, kept in the repository: nodes of both work together, so what one says
+# the other must understand. It is replaced when the contract's number rises (CONTRIBUTING.md says how), never to make
+# this check pass. Rules and images are compared as buf.yaml says; .deps is the same on both sides.
+.PHONY: check-breaking
+check-breaking: $(BUF_STAMP) $(RULES_STAMP) ## the contract still says what its last version said
+	@work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	$(BUF) build --exclude-source-info -o "$$work/now.binpb"; \
+	$(BUF) breaking "$$work/now.binpb" --against $(CONTRACT_BEFORE)
 
 # Compares with a fresh generation in a folder of its own, so that it judges the files as they are and
 # not as they were last committed. A generated file without a .proto is a difference as well.
@@ -113,9 +125,25 @@ fuzz: ## every fuzz target for FUZZTIME (default 30s)
 	  done; \
 	done
 
+# The bundle has the same bytes each time, so its hash can be published beside it.
+.PHONY: proto-bundle
+proto-bundle: $(BUF_STAMP) $(RULES_STAMP) ## dist/entente-proto-contract-N.tar.gz: the contract, for programs in other languages
+	@tools/bundle.sh .deps/protovalidate dist
+
+.PHONY: reproducible
+reproducible: ## build twice, in two folders and caches, and compare
+	@tools/reproducible.sh
+
+# IMAGE names it; ENGINE, ENGINE_FLAGS, BUILD_FLAGS and RUN_FLAGS are in tools/image.sh.
+IMAGE ?= entente
+
+.PHONY: image
+image: ## build the container image and try it (docker, podman or buildah)
+	@tools/image.sh $(IMAGE)
+
 .PHONY: clean
 clean: ## remove what was built; the tools in .bin stay, they take minutes
-	rm -rf bin .deps
+	rm -rf bin dist .deps
 
 # A binary of the right version is taken as it is.
 $(BUF_STAMP): tools/go.mod
