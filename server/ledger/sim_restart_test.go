@@ -11,6 +11,7 @@ import (
 	"time"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/stream"
 	"entente.example/entente/server/ledger"
 	"entente.example/entente/server/store"
 )
@@ -132,6 +133,13 @@ func (s *sim) recoverTail(one *simNode, tail ledger.LostTail) {
 		}
 		r := one.n.TailReader(tail)
 		edge := r.Edge()
+		seen, err := stream.OpenCheckpoint(info.Checkpoint, one.id, info.ID, s.w.dir.Roster.VerifyingKeys(one.id))
+		s.must(err)
+		if info.Size <= edge.Size() || seen.Size != info.Size {
+			// The reader has seen the head, and does not hold all entries up to it: it cannot prove the end.
+			s.must(one.n.WithdrawTail(context.Background(), tail))
+			return
+		}
 		proof, err := from.Consistency(info.No, edge.Size(), info.Size)
 		s.must(err)
 		_, err = r.Checkpoint(&ententev1.CheckpointUpdate{StreamId: info.ID[:], Checkpoint: info.Checkpoint, Consistency: proof}, s.w.dir.Roster.VerifyingKeys(one.id))
