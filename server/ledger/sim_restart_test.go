@@ -136,8 +136,11 @@ func (s *sim) recoverTail(one *simNode, tail ledger.LostTail) {
 		seen, err := stream.OpenCheckpoint(info.Checkpoint, one.id, info.ID, s.w.dir.Roster.VerifyingKeys(one.id))
 		s.must(err)
 		if info.Size <= edge.Size() || seen.Size != info.Size {
-			// The reader has seen the head, and does not hold all entries up to it: it cannot prove the end.
+			// The reader has seen the head, and does not hold all entries up to it: it cannot prove the end, which is
+			// withdrawn unseen. What lies between what it holds and that head it can never verify (ADR 0006): the model
+			// has no word for that, and the run ends.
 			s.must(one.n.WithdrawTail(context.Background(), tail))
+			s.over = true
 			return
 		}
 		proof, err := from.Consistency(info.No, edge.Size(), info.Size)

@@ -63,6 +63,7 @@ type sim struct {
 	content uint64
 	shown   map[entryKey][]byte
 	journal []string
+	over    bool  // the run ends here: see recoverTail
 	granted int   // releases that a reader had by a grant, when somebody looked
 	limit   int64 // of the data files started from now on; 0 for none
 }
@@ -523,6 +524,9 @@ func (s *sim) checkSettled() []string {
 func (s *sim) run(steps int) {
 	for i := range steps {
 		s.step()
+		if s.over {
+			return
+		}
 		if i%10 == 9 {
 			s.collect(s.problems())
 		}
