@@ -72,6 +72,9 @@ type Config struct {
 	// GrantDelay is how long after the admission of a member the streams for present and future members open to it, such as
 	// 24h or 90m: the time in which the owner can look at what the newcomer will read. Default: 24h.
 	GrantDelay string `yaml:"grant_delay"`
+	// OwnKeyExchange is hybrid or classic. classic lets the member's own systems and people connect without post-quantum key
+	// exchange, where their libraries know none; nodes never may. Default: hybrid.
+	OwnKeyExchange string `yaml:"own_key_exchange"`
 
 	// Limits are what one identity may do: calls, records, bytes and work in a second, and long calls at once; by kind of
 	// identity, and for single ones by name (system/registry; XB/node for the node of another member). Ten seconds' worth
@@ -150,6 +153,7 @@ func Settings() []Setting {
 		{"roster", "file of the roster", true, func(c *Config) *string { return &c.Roster }},
 		{"projects", "folder with chains of projects", true, func(c *Config) *string { return &c.Projects }},
 		{"coordinator", "member to forward officers' questions to", false, func(c *Config) *string { return &c.Coordinator }},
+		{"own_key_exchange", "hybrid, or classic for the member's own older systems", false, func(c *Config) *string { return &c.OwnKeyExchange }},
 		{"grant_delay", "how long after an admission streams for future members open, such as 24h", false, func(c *Config) *string { return &c.GrantDelay }},
 		{"log", "text or json", false, func(c *Config) *string { return &c.Log }},
 		{"log_level", "debug, info, warn or error", false, func(c *Config) *string { return &c.LogLevel }},
@@ -348,6 +352,7 @@ func (c *Config) defaults(path string) {
 	}
 	c.Backups = cmp.Or(c.Backups, filepath.Join(filepath.Dir(c.Data), "backups"))
 	c.GrantDelay = cmp.Or(c.GrantDelay, "24h")
+	c.OwnKeyExchange = cmp.Or(c.OwnKeyExchange, "hybrid")
 	c.Log, c.LogLevel = cmp.Or(c.Log, "text"), cmp.Or(c.LogLevel, "info")
 }
 

@@ -35,6 +35,7 @@ func TestAConfigurationThatIsWrongSaysWhere(t *testing.T) {
 		"an unknown key within limits":         {leastConfig + "limits:\n  nodes: {calls_per_minute: 5}\n", ":4: calls_per_minute: unknown key"},
 		"a limit below nothing":                {leastConfig + "limits:\n  nodes:\n    calls_per_second: -5\n", ":5: limits.nodes.calls_per_second"},
 		"a limit for nobody":                   {leastConfig + "limits:\n  identities:\n    Jane: {open_streams: 5}\n", ":5: limits.identities"},
+		"a key exchange that is none":          {leastConfig + "own_key_exchange: weak\n", ":3: own_key_exchange: unknown"},
 		"a delay that is none":                 {leastConfig + "grant_delay: tomorrow\n", ":3: grant_delay: not a length of time"},
 		"a delay before the admission":         {leastConfig + "grant_delay: -1h\n", ":3: grant_delay: not a length of time"},
 		"the second system of two":             {leastConfig + "systems:\n  - {name: s, grant: true}\n  - {name: s, authority: A}\n", ":5: systems[1]"},

@@ -39,7 +39,7 @@ func load(c *Config, now time.Time) (Material, []Problem) {
 	l := &loading{c: c}
 	l.m = Material{
 		Member: member.ID(c.Member), Data: c.Data, Marker: c.Marker, MaxBytes: c.MaxBytes, Listen: c.Listen,
-		Coordinator: member.ID(c.Coordinator), Backups: c.Backups, SealingAgain: c.sealing,
+		Coordinator: member.ID(c.Coordinator), Backups: c.Backups, SealingAgain: c.sealing, ClassicOwn: c.OwnKeyExchange == "classic",
 	}
 	var err error
 	l.m.GrantDelay, err = time.ParseDuration(c.GrantDelay)

@@ -49,6 +49,8 @@ type Material struct {
 	SealingAgain func() (store.Keyring, error)
 	// GrantDelay is how long after the admission of a member the streams for present and future members open to it.
 	GrantDelay time.Duration
+	// ClassicOwn lets the member's own systems and people connect without post-quantum key exchange.
+	ClassicOwn bool
 	// Documents gives what may change while the node runs. It is asked at the start and every two seconds.
 	Documents func() (Documents, error)
 }

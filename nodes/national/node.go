@@ -3,6 +3,7 @@ package national
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -216,7 +217,7 @@ func (n *Node) buildServices() error {
 	cfg := server.Config{
 		Self: m.Member, Ledger: n.ledger, Directory: n.directory.get,
 		Grants: func() policy.Grants { return *n.grants.Load() },
-		TLS:    member.RefuseRevoked(member.ServerTLS(m.Certificate, n.directory.serving, m.Member), n.revocations.Revoked),
+		TLS:    member.RefuseRevoked(n.serverTLS(), n.revocations.Revoked),
 		Now:    deps.Now, Rand: deps.Rand, Logger: n.log, CursorKey: n.store.Derive("cursors"), Version: deps.Version,
 		Peers: n.peers, ProjectDocuments: n.directory.chain, Limits: deps.Limits,
 		Federation: m.Federation, MaxBytes: m.MaxBytes, Revocations: n.revocations, Quotas: func() server.Quotas { return *n.limits.Load() },
@@ -240,6 +241,15 @@ func (n *Node) peers() []*ententev1.PeerStatus {
 		peer.Contract = n.contacts.contract(member.ID(peer.GetMember()))
 	}
 	return list
+}
+
+// serverTLS is the node's side of a connection, before revoked certificates are refused.
+func (n *Node) serverTLS() *tls.Config {
+	settings := member.ServerTLS(n.material.Certificate, n.directory.serving, n.material.Member)
+	if n.material.ClassicOwn {
+		return member.AllowClassic(settings)
+	}
+	return settings
 }
 
 // putMarkerBack undoes the taking of the marker where nothing was written since.

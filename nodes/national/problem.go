@@ -74,6 +74,7 @@ func (c *Config) problems() []Problem {
 	add(c.Log != "text" && c.Log != "json", "log", "unknown", "use text or json")
 	_, ok = logLevels()[c.LogLevel]
 	add(!ok, "log_level", "unknown", "use debug, info, warn or error")
+	add(c.OwnKeyExchange != "hybrid" && c.OwnKeyExchange != "classic", "own_key_exchange", "unknown", "use hybrid or classic")
 	delay, err := time.ParseDuration(c.GrantDelay)
 	add(err != nil || delay < 0, "grant_delay", "not a length of time", "give one such as 24h or 90m")
 	list = append(list, c.limitProblems()...)
