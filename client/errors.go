@@ -148,7 +148,7 @@ func refusalAdvice(text string) string {
 	}
 	_, alert, _ := strings.Cut(text, remoteAlert)
 	return "the node refused this certificate (tls: " + strings.TrimSuffix(alert, `"`) +
-		"); check that it has not expired, was issued by the own member's authority and belongs to the key; a new one is needed otherwise"
+		"); check that it has not expired or been revoked, was issued by the own member's authority and belongs to the key; a new one is needed otherwise"
 }
 
 // readDetails reads what the node says beyond code and text: fields at fault, a limit, how long to wait.

@@ -17,9 +17,13 @@ func getCommand(env Env) *cobra.Command {
 	var id string
 	var version uint64
 	c := &cobra.Command{
-		Use:     "get REFERENCE | get --id ID",
-		Short:   "show one own record and where it stands",
-		Example: "  entente get --config officer.yaml P-1042",
+		Use:   "get REFERENCE | get --id ID",
+		Short: "show one own record and where it stands",
+		Long: "Shows one own record, by the reference under which it was pushed or by its id, and for each reader how far it is:\n" +
+			"CONFIRMED is pending (nothing signed yet), delivered (the reader has signed for the record) or applied (it has signed for\n" +
+			"the withdrawal, and has erased the record). ENTRY is where the release stands: stream and entry. It is for systems: an\n" +
+			"officer asks by `entente view`.",
+		Example: "  entente get --config system.yaml P-1042",
 		Args:    withUsage(cobra.MaximumNArgs(1)),
 		RunE: call(env, func(ctx context.Context, s *session, args []string) error {
 			request, err := getRequest(args, id, version)
@@ -119,7 +123,7 @@ func listCommand(env Env) *cobra.Command {
 		Use:     "list",
 		Short:   "list own records",
 		Long:    "Lists the records of the own member in the order in which they were first taken. JSON: one a line.",
-		Example: "  entente list --config officer.yaml --kind person,association --limit 20",
+		Example: "  entente list --config system.yaml --kind person,association --limit 20",
 		Args:    withUsage(cobra.NoArgs),
 		RunE: call(env, func(ctx context.Context, s *session, _ []string) error {
 			request := &ententev1.ListRequest{PageSize: pageSize(limit)}

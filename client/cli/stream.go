@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -220,13 +221,24 @@ func (s *session) imported(ctx context.Context, path, key string, checkOnly bool
 	return took, nil
 }
 
+// anythingNew says whether an import has changed anything. What the node holds already is not read again, so "taken" would
+// say too much of a file that brings nothing.
+func anythingNew(took *ententev1.ImportStreamsResponse) bool {
+	return took.GetReceipts() > 0 || slices.ContainsFunc(took.GetOwners(), func(o *ententev1.ImportedStreams) bool {
+		return o.GetEntries() > 0 || o.GetWithdrawals() > 0
+	})
+}
+
 func (s *session) printImport(took *ententev1.ImportStreamsResponse, checkOnly bool) error {
 	if s.out.json {
 		return s.out.document(took)
 	}
 	what := "taken"
-	if checkOnly {
+	switch {
+	case checkOnly:
 		what = "checked, nothing kept"
+	case !anythingNew(took):
+		what = "nothing new"
 	}
 	err := s.out.printf("%s; %d receipts\n", what, took.GetReceipts())
 	if err != nil {

@@ -36,10 +36,14 @@ func viewCommand(env Env) *cobra.Command {
 	c.AddCommand(
 		&cobra.Command{
 			Use: "entities", Short: "all merged entities", Example: "  entente view entities --config officer.yaml",
+			Long: "Lists the merged entities, as far as the own member may see them: each with the roles that its sources give it, and the\n" +
+				"sources with their grades. An entity of several sources is computed: a lead for checking, never a fact.",
 			Args: withUsage(cobra.NoArgs), SilenceUsage: true, RunE: wholeView(env, (*session).printEntities),
 		},
 		&cobra.Command{
 			Use: "associations", Short: "all merged associations", Example: "  entente view associations --config officer.yaml",
+			Long: "Lists the merged associations between entities, as far as the own member may see them, each with its sources and their\n" +
+				"grades. `entente view entity ID` shows one entity with its associations.",
 			Args: withUsage(cobra.NoArgs), SilenceUsage: true, RunE: wholeView(env, (*session).printAssociations),
 		},
 		entityCommand(env),

@@ -85,7 +85,7 @@ func (t *tour) output(printed string, c command) {
 		t.printf("  %s\n", line)
 	}
 	if left > 0 {
-		t.printf("  … %d more lines\n", left)
+		t.printf("  … %d more\n", left)
 	}
 }
 

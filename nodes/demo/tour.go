@@ -99,7 +99,7 @@ func (t *tour) play(s *stage) (tally, error) {
 
 // begin says what is to come, and how a reader takes part.
 func (t *tour) begin(s *stage) {
-	t.say("A guided tour of Entente: four invented countries and a coordinator, each with a node of its own, on this machine. " +
+	t.say("A guided tour of Entente, of five minutes: four invented countries and a coordinator, each with a node of its own, on this machine. " +
 		"Each $ line is a command that the tour runs; what it prints follows, shortened where it is long.")
 	if s.options.Once {
 		t.say("To run the commands yourself, keep the tour up: leave out --once, and with --pause it waits between scenes.")
@@ -207,6 +207,7 @@ func (t *tour) released(s *stage) error {
 			rows = append(rows, []string{string(at.seat.ID), fmt.Sprint(readers[who]), label})
 		}
 	}
+	t.say("So stand the records of all four now: how many of each member have the same readers.")
 	t.table([]string{"MEMBER", "RECORDS", "READERS"}, rows)
 	waiting := StaysHome()[0]
 	t.say("An association leaves only to where both its ends are. %d of the case ask for more than that, and wait at home:", len(StaysHome()))

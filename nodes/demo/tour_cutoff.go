@@ -15,7 +15,7 @@ func (t *tour) cutOff(s *stage, _ *tally) error {
 	if err != nil {
 		return err
 	}
-	t.say("XC's node is down. XA releases %d good practices, for all members of now and of later; all others have them at once. XA sees who "+
+	t.say("XC's node is down. XA releases %d practices and lessons, for all members of now and of later; all others have them at once. XA sees who "+
 		"has signed for what it was sent: XC is behind.", len(t.late))
 	_, err = t.do(s, command{line: "release " + strings.Join(t.late, " ") + " --to all-future --config @XA/system.yaml", quiet: true})
 	if err != nil {

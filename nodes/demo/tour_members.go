@@ -232,7 +232,8 @@ func (t *tour) leaves(s *stage, _ *tally) error {
 	}
 	t.say("At once the project is not there for XC any more, in the same words as if it had never been. XC's node has erased what it held by it: "+
 		"%d records of others, where it had %d; and it has signed for that, as the owners see. What XC had released to the "+
-		"project itself is taken back as well.", t.found.leaverAfter, t.found.leaverBefore)
+		"project itself is taken back as well. For those who stay, XA has opened another stream: their copies have only moved "+
+		"(two lines a reader: the old entry, withdrawn, and the new one).", t.found.leaverAfter, t.found.leaverBefore)
 	follow.code = cli.ExitNotFound
 	_, err = t.do(s, follow)
 	if err != nil {
