@@ -89,8 +89,9 @@ func (s *Server) revoked(c caller) bool {
 	})
 }
 
-// refusalPause holds up the connection of a caller that calls too often: refusing is cheap for it too, and without the pause a
-// flood of refusals takes the processor that others need. Nobody else shares the connection.
+// refusalPause holds up the connection of a caller that calls too often, or what it may not: refusing is cheap for it too, and
+// without the pause a flood of refusals takes the processor that others need. Nobody else shares the connection. What is
+// refused for who calls is not counted: one with a revoked certificate would use up what its successor may do.
 const refusalPause = 10 * time.Millisecond
 
 // tap refuses a call before anything of it is decoded: also one that its caller makes too soon.
@@ -101,19 +102,32 @@ func (s *Server) tap(ctx context.Context, call *tap.Info) (context.Context, erro
 	}
 	err = s.decide(call.FullMethodName, c)
 	if err != nil {
+		pauseRefused()
 		return ctx, err
 	}
 	t := s.gate.take(c.Identity, cost{limitCalls: 1}, 0)
 	if t.say {
 		s.sayOver(c.Identity, t.over)
 	}
-	if t.pass {
+	if !t.pass {
+		pauseRefused()
+		return ctx, overLimit(t.over, t.wait)
+	}
+	if !s.short[call.FullMethodName] {
 		return ctx, nil
 	}
+	ctx, began := s.calls.begin(ctx, c.Identity)
+	if !began {
+		pauseRefused()
+		return ctx, overLimit(limitShort, refusalPause)
+	}
+	return ctx, nil
+}
+
+func pauseRefused() {
 	pause := time.NewTimer(refusalPause)
 	defer pause.Stop()
 	<-pause.C
-	return ctx, overLimit(t.over, t.wait)
 }
 
 // vouched says whether one of the chains ends in one of the authorities as they are now: a member that has replaced its
@@ -153,6 +167,7 @@ type calls struct {
 	mu     sync.Mutex // covers all below
 	open   map[*openCall]struct{}
 	by     map[member.Identity]int // how many of them an identity has
+	short  map[member.Identity]int // how many short calls an identity has under way
 	closed error                   // why no call may be added any more; nil while the server runs
 }
 
@@ -166,7 +181,34 @@ type openCall struct {
 }
 
 func newCalls() *calls {
-	return &calls{open: make(map[*openCall]struct{}), by: make(map[member.Identity]int)}
+	return &calls{open: make(map[*openCall]struct{}), by: make(map[member.Identity]int), short: make(map[member.Identity]int)}
+}
+
+// shortAtOnce is how many short calls an identity may have under way, over all its connections. It bounds the memory that
+// requests take of which only a part has come: grpc sets no limit to their number but that of a connection.
+const shortAtOnce = 256
+
+// begin enters a short call, before its request is read, if its caller has not too many under way. It counts until the call
+// ends, at the latest until its deadline: without one a request that never comes whole would be kept for as long as the
+// connection lasts.
+func (r *calls) begin(ctx context.Context, id member.Identity) (context.Context, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.short[id] >= shortAtOnce {
+		return ctx, false
+	}
+	r.short[id]++
+	ctx, cancel := context.WithTimeout(ctx, unaryDeadline)
+	context.AfterFunc(ctx, func() { // the transport ends the context of each call
+		cancel()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.short[id]--
+		if r.short[id] == 0 {
+			delete(r.short, id)
+		}
+	})
+	return ctx, true
 }
 
 // add enters a call, if its caller has less than so many open over all its connections. The context that it returns ends with

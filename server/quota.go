@@ -168,13 +168,14 @@ const (
 	limitWork
 	limitStreams
 	limitIdentities
+	limitShort
 
 	flowing = int(limitWork) + 1
 )
 
 // String is the name of the setting.
 func (l limit) String() string {
-	return [...]string{"calls_per_second", "records_per_second", "bytes_per_second", "work_per_second", "open_streams", "identities"}[l]
+	return [...]string{"calls_per_second", "records_per_second", "bytes_per_second", "work_per_second", "open_streams", "identities", "short calls at once"}[l]
 }
 
 // cost is what something takes of each flowing limit; work in seconds.

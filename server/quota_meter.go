@@ -16,8 +16,9 @@ import (
 // slows the caller. Where that is not enough, the call is refused, or ends, with how long to wait.
 const slowDown = time.Second
 
-// callsOnly says whether a method is held to calls and open streams only: what keeps withdrawals, receipts and the trust in
-// certificates going, and what tells an operator how the node is. None of these costs much.
+// callsOnly says whether a method is held to calls and open streams only, and to work of its own kind: what keeps withdrawals,
+// receipts and the trust in certificates going, and what tells an operator how the node is. Whatever else its caller does
+// never holds it up; but a thousand receipts in one call cost some, and they are not free.
 func callsOnly(method string) bool {
 	switch method {
 	case ententev1.ExchangeService_Heads_FullMethodName, ententev1.ExchangeService_SubmitReceipts_FullMethodName,
@@ -102,10 +103,10 @@ func (s *Server) sayOver(id member.Identity, l limit) {
 
 // meterUnary holds a short call to its caller's limits, by its request; its answer and the work for it count afterwards.
 func (s *Server) meterUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	if callsOnly(info.FullMethod) {
-		return handler(ctx, request)
-	}
 	id := callerOf(ctx).Identity
+	if callsOnly(info.FullMethod) {
+		return s.meterUpkeep(ctx, id, request, handler)
+	}
 	if neverHeld(info.FullMethod) {
 		s.gate.spend(id, costOf(request))
 	} else {
@@ -121,6 +122,21 @@ func (s *Server) meterUnary(ctx context.Context, request any, info *grpc.UnarySe
 		after[limitBytes] = costOf(response)[limitBytes]
 	}
 	s.gate.spend(id, after)
+	return response, err
+}
+
+// meterUpkeep holds a call that is held to calls only to its caller's limit of work, counted apart from all other work.
+func (s *Server) meterUpkeep(ctx context.Context, id member.Identity, request any, handler grpc.UnaryHandler) (any, error) {
+	t := s.upkeep.take(id, cost{}, 0)
+	if t.say {
+		s.sayOver(id, t.over)
+	}
+	if !t.pass {
+		return nil, overLimit(t.over, t.wait)
+	}
+	began := s.cfg.Now()
+	response, err := handler(ctx, request)
+	s.upkeep.spend(id, cost{limitWork: max(s.cfg.Now().Sub(began).Seconds(), 0)})
 	return response, err
 }
 

@@ -109,6 +109,21 @@ func TestAFloodIsCutToItsLimitAndAPoliteCallerIsNeverRefused(t *testing.T) {
 	}
 }
 
+func TestAFloodOfCallsThatAreClosedToItsCallerIsSlowedToo(t *testing.T) {
+	const calls = 30
+	w := newWorld(t)
+	peer := w.start("XA").peer("XB")
+	w.leaveFederation(ententev1.RosterChangeKind_ROSTER_CHANGE_KIND_DEPARTURE, "XB", "XB")
+	began := time.Now()
+	for range calls {
+		_, err := ententev1.NewExchangeServiceClient(peer).Heads(patient(t), &ententev1.HeadsRequest{Digest: make([]byte, 32)})
+		wantCode(t, err, codes.PermissionDenied)
+	}
+	if took := time.Since(began); took < calls*10*time.Millisecond {
+		t.Errorf("%d refusals to one that has left took %s", calls, took)
+	}
+}
+
 func TestAChangeOfTheLimitsCountsForTheNextCall(t *testing.T) {
 	w := newWorld(t)
 	var quotas server.Quotas // of the world's lock

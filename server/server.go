@@ -117,7 +117,9 @@ type Server struct {
 	validator protovalidate.Validator
 	soundness *soundness
 	calls     *calls
+	short     map[string]bool // the methods that are no streams
 	gate      *gate
+	upkeep    *gate // of the work for calls that nothing else may hold up
 	grpc      *grpc.Server
 	health    *health
 	growth    growth
@@ -145,7 +147,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, table: policy.NewTable(), sealer: sealer, validator: validator, soundness: soundness,
-		calls: newCalls(), gate: newGate(cfg.Quotas, cfg.Now), health: newHealth(cfg.Now),
+		calls: newCalls(), gate: newGate(cfg.Quotas, cfg.Now), upkeep: newGate(cfg.Quotas, cfg.Now), health: newHealth(cfg.Now),
 	}
 	s.grpc = grpc.NewServer(s.options()...)
 	s.register()
@@ -174,6 +176,19 @@ func (s *Server) register() {
 	}
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	s.health.serve(s.grpc.GetServiceInfo())
+	s.short = shortMethods(s.grpc.GetServiceInfo())
+}
+
+func shortMethods(services map[string]grpc.ServiceInfo) map[string]bool {
+	short := make(map[string]bool)
+	for service, info := range services {
+		for _, method := range info.Methods {
+			if !method.IsClientStream && !method.IsServerStream {
+				short["/"+service+"/"+method.Name] = true
+			}
+		}
+	}
+	return short
 }
 
 // DirectoryChanged decides all open calls again at once, after a reload of roster, projects or grants. Without it they

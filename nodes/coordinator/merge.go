@@ -24,7 +24,7 @@ type merge struct {
 
 	mu       sync.Mutex        // covers all below
 	position map[uint32]uint64 // by stream: last entry taken
-	granted  map[uint32]int    // by stream: how many grants its readers count
+	readers  map[uint32]string // by shared stream: for whom what was taken of it may be used
 	erasures uint64            // where to go on in the ledger's list of erasures
 	looked   chan struct{}     // closed and replaced each time the ledger has been read to its end
 }
@@ -37,7 +37,7 @@ type streamName struct {
 
 func newMerge(self member.ID, held *ledger.Ledger) *merge {
 	return &merge{
-		Network: network.New(self, resolve.Resolver{}), ledger: held, position: map[uint32]uint64{}, granted: map[uint32]int{}, looked: make(chan struct{}),
+		Network: network.New(self, resolve.Resolver{}), ledger: held, position: map[uint32]uint64{}, readers: map[uint32]string{}, looked: make(chan struct{}),
 	}
 }
 
@@ -99,10 +99,7 @@ func (m *merge) catchUp(ctx context.Context) error {
 	for _, info := range list {
 		numbers[streamName{info.Owner, info.ID}] = info.No
 		m.Hide(info.No, info.Hidden || info.Left)
-		if len(info.Granted) != m.granted[info.No] { // what was taken before, its new reader sees too
-			m.SetReaders(info.No, readers(info, ledger.Entry{}))
-			m.granted[info.No] = len(info.Granted)
-		}
+		m.follow(info)
 	}
 	for _, info := range list {
 		for m.position[info.No] < info.Size && ctx.Err() == nil {
@@ -113,6 +110,19 @@ func (m *merge) catchUp(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// follow makes what was taken before of a shared stream go to its readers as they are now: also to one that came in by a grant,
+// and no longer to one that has left the project.
+func (m *merge) follow(info ledger.StreamInfo) {
+	if info.Kind == ententev1.StreamKind_STREAM_KIND_BILATERAL {
+		return // its entries each have their own
+	}
+	now := fmt.Sprint(len(info.Granted), info.Departed)
+	if now != m.readers[info.No] && m.position[info.No] > 0 {
+		m.SetReaders(info.No, readers(info, ledger.Entry{}))
+	}
+	m.readers[info.No] = now
 }
 
 func (m *merge) dropErased() {
@@ -162,13 +172,14 @@ func item(info ledger.StreamInfo, e ledger.Entry) network.Item {
 	}
 }
 
-// readers are the members for whom a release may be used: of a shared stream its readers and its owner; of a bilateral one
-// its owner, and whom the owner named.
+// readers are the members for whom a release may be used: of a shared stream its owner and its readers, but for those that
+// have left its project; of a bilateral one its owner, and whom the owner named.
 func readers(info ledger.StreamInfo, e ledger.Entry) []member.ID {
 	if info.Kind == ententev1.StreamKind_STREAM_KIND_BILATERAL {
 		return append([]member.ID{info.Owner}, e.MergeFor...)
 	}
-	return append([]member.ID{info.Owner}, info.Readers...)
+	list := append([]member.ID{info.Owner}, info.Readers...)
+	return slices.DeleteFunc(list, func(id member.ID) bool { return slices.Contains(info.Departed, id) })
 }
 
 func toAll(kind ententev1.StreamKind) bool {

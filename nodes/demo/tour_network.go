@@ -47,7 +47,8 @@ func (t *tour) network(s *stage, _ *tally) error {
 	t.before = views
 	view := views["XA"]
 	t.say("An officer of XA asks. The coordinator merges what XA may see: records of several countries about one person become one " +
-		"entity. That is computed: a lead for checking, never a fact. Each role and fact keeps its sources, with their grades.")
+		"entity. That is computed: a lead for checking, never a fact. Each role and fact keeps its sources, with their grades. The command prints all, with " +
+		"ids; here its answers are put by name, those with most sources first:")
 	_, err = t.do(s, command{line: "view entities --config @XA/officer.yaml", quiet: true})
 	if err != nil {
 		return err
@@ -63,7 +64,8 @@ func (t *tour) network(s *stage, _ *tally) error {
 }
 
 func (t *tour) outsider(s *stage, _ *tally) error {
-	t.say("XD asks the same and gets another answer: the network of what was released to XD.")
+	t.say("XD asks the same and gets another answer: the network of what was released to XD. Here are the sizes of all four " +
+		"answers beside each other:")
 	_, err := t.do(s, command{line: "view entities --config @XD/officer.yaml", quiet: true})
 	if err != nil {
 		return err

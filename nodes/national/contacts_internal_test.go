@@ -321,6 +321,37 @@ func TestAMemberTakesNoMoreRoomWithItsListsThanItIsGiven(t *testing.T) {
 	}
 }
 
+func TestTheListOfARenewedAuthorityStaysBesideThatOfAnother(t *testing.T) {
+	b := newBench(t)
+	b.roster(true)
+	authority := b.fed.Seat("XB").Authority
+	old := authority.Certificate()
+	taken, err := b.node.revocations.take("XB", b.list("XB", nil, big.NewInt(5)))
+	if !taken || err != nil {
+		t.Fatalf("the list of the first authority: taken %t, %v", taken, err)
+	}
+	again := *old // the same name and key, another serial number
+	again.SerialNumber, again.NotAfter = big.NewInt(4711), old.NotAfter.Add(time.Hour)
+	der, err := x509.CreateCertificate(rand.Reader, &again, &again, old.PublicKey, authority.PrivateKey())
+	b.must(err)
+	renewed, err := x509.ParseCertificate(der)
+	b.must(err)
+	next, err := member.NewAuthority("XB", rand.Reader, time.Now(), time.Hour)
+	b.must(err)
+	b.announce("XB", renewed, next.Certificate())
+	b.fed.Seat("XB").Authority = next
+	taken, err = b.node.revocations.take("XB", b.list("XB", nil, big.NewInt(6)))
+	if !taken || err != nil {
+		t.Fatalf("the list of the second authority: taken %t, %v", taken, err)
+	}
+	if got := b.node.revocations.Count(); got != 2 {
+		t.Errorf("%d certificates are revoked after the first authority was renewed, want 2", got)
+	}
+	if got := b.revocations().Count(); got != 2 {
+		t.Errorf("after a restart %d are, want 2", got)
+	}
+}
+
 // announce puts a roster in force in which a member has these authorities.
 func (b *bench) announce(id member.ID, authorities ...*x509.Certificate) {
 	b.t.Helper()

@@ -217,13 +217,22 @@ func (r *revocations) beside(held *revoked, list *member.RevocationList, roster 
 		switch {
 		case listKey(one) == listKey(list):
 			before = one
-		case one.Member() == list.Member() && !slices.ContainsFunc(entry.Authorities, one.Authority().Equal):
+		case one.Member() == list.Member() && !slices.ContainsFunc(entry.Authorities, sameIssuer(one.Authority())):
 			gone = append(gone, one)
 		default:
 			rest = append(rest, one)
 		}
 	}
 	return rest, before, gone
+}
+
+// sameIssuer says whether a certificate is that of the same authority, perhaps renewed: then what it has revoked stays
+// revoked.
+func sameIssuer(authority *x509.Certificate) func(*x509.Certificate) bool {
+	return func(other *x509.Certificate) bool {
+		return bytes.Equal(other.RawSubject, authority.RawSubject) &&
+			bytes.Equal(other.RawSubjectPublicKeyInfo, authority.RawSubjectPublicKeyInfo)
+	}
 }
 
 func (r *revocations) keep(list *member.RevocationList, gone []*member.RevocationList) error {

@@ -20,6 +20,9 @@ import (
 // documentReceipt is the type of a receipt (SignedDocument.type).
 const documentReceipt = "receipt"
 
+// maxOwners is how many members a file may tell of: each is remembered until it ends, and stands in the answer.
+const maxOwners = 1024
+
 // errShort says that a file about another member's streams ends before their newest heads. Who relays them may itself be
 // waiting for the rest.
 var errShort = errors.New("it ends before the newest head that it names")
@@ -137,7 +140,15 @@ func (c *carriage) enter(ctx context.Context, name string) error {
 	if err != nil || owner == c.cfg.Self || c.seen[owner] {
 		return refusedFile("it names as an owner who is none, who was named before, or this node's own member")
 	}
+	if len(c.seen) >= maxOwners {
+		return refusedFile("it tells of more than %d members", maxOwners)
+	}
 	c.seen[owner] = true
+	if !c.cfg.Directory().Roster.Active(owner) {
+		c.part = &part{owner: owner, session: &session{}, tally: &tally{}, leave: func() {}}
+		c.part.passed = errors.New("it is no member in good standing by this node's roster")
+		return nil // nothing is kept for a name that anybody can invent
+	}
 	leave := func() {}
 	c.mu.Lock()
 	side := c.sideOf(owner)
@@ -153,9 +164,6 @@ func (c *carriage) enter(ctx context.Context, name string) error {
 	s := newSession(t, owner, c.cfg.Self, keys, c.cfg.Now, true)
 	s.from, s.opened = fromFile, true
 	c.part = &part{owner: owner, session: s, tally: t, side: side, leave: leave}
-	if !c.cfg.Directory().Roster.Active(owner) {
-		c.part.passed = errors.New("it is no member in good standing by this node's roster")
-	}
 	return nil
 }
 

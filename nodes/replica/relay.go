@@ -20,6 +20,13 @@ import (
 	"entente.example/entente/server/ledger"
 )
 
+// relayTurn is how many times Silence one relay may take: who only keeps the call open must not keep others, or a file, from
+// bringing what it does not. A backlog that takes longer goes on with the next relay, or the same again.
+const relayTurn = 5
+
+// errTurn says that a relay has had its turn.
+var errTurn = errors.New("its turn is over")
+
 // others is what is remembered of the other readers of one owner's streams while this node runs.
 type others struct {
 	*peer
@@ -214,12 +221,15 @@ func (o *others) pull(ctx context.Context, relay member.ID) error {
 func (o *others) pullOn(ctx context.Context, conn Conn, relay member.ID) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	turn := time.AfterFunc(relayTurn*o.cfg.Silence, func() { cancel(errTurn) })
+	defer turn.Stop()
 	s, positions := o.session(relay)
 	request := &ententev1.PullRequest{Owner: string(o.id), Positions: positions, PositionsGiven: true, Contract: member.Contract}
 	silence := time.AfterFunc(o.cfg.Silence, func() { cancel(&Fault{Rule: RuleSilence}) })
 	defer silence.Stop()
 	var reached grpcpeer.Peer
 	call, err := ententev1.NewExchangeServiceClient(conn).Pull(ctx, request, grpc.Peer(&reached))
+	stored := false
 	for err == nil {
 		var m *ententev1.PullResponse
 		m, err = call.Recv()
@@ -235,10 +245,14 @@ func (o *others) pullOn(ctx context.Context, conn Conn, relay member.ID) error {
 			out, err = s.take(ctx, m)
 			return err
 		})
+		stored = stored || out.stored
 		if took != nil || out.done {
 			o.noteFork(s)
 			return took
 		}
+	}
+	if errors.Is(context.Cause(ctx), errTurn) && !stored {
+		return errNoRelay
 	}
 	silent, is := errors.AsType[*Fault](context.Cause(ctx))
 	if is {

@@ -348,11 +348,12 @@ func (s *session) place(ctx context.Context) (outcome, error) {
 	var all outcome
 	for _, u := range s.waiting {
 		for _, w := range u.list {
-			if !s.known[w.Target] && s.from == fromOwner {
+			if !s.known[w.Target] && s.from == fromOwner && !s.byGrant(u.in) {
 				return outcome{}, &Fault{Rule: RuleForeign, Stream: u.in}
 			}
 		}
-		// Who relays may have passed over the stream that is named: it cannot be told whose it is, and waits for the owner.
+		// Who relays may have passed over the stream that is named: it cannot be told whose it is, and waits for the owner. Who
+		// reads by a grant never read it, and has nothing to erase.
 		list := slices.DeleteFunc(u.list, func(w stream.Withdrawal) bool { return !s.known[w.Target] })
 		o, err := s.applyWithdrawals(ctx, u.in, list)
 		if err != nil {
@@ -393,7 +394,7 @@ func (s *session) entries(ctx context.Context, b *ententev1.EntryBatch) (outcome
 	}
 	for _, v := range list {
 		w, ok := v.Header.Withdrawal(id)
-		foreign := ok && w.Target != id && !s.known[w.Target]
+		foreign := ok && w.Target != id && !s.known[w.Target] && !f.reader.Granted()
 		if foreign && s.from == fromOwner {
 			return o, &Fault{Rule: RuleForeign, Stream: id}
 		}
@@ -421,6 +422,13 @@ func (s *session) entries(ctx context.Context, b *ententev1.EntryBatch) (outcome
 	return o, nil
 }
 
+// byGrant says whether this node reads a stream by a grant: it may take back what stood in streams before it, which were never
+// for this node.
+func (s *session) byGrant(id stream.ID) bool {
+	f := s.follows[id]
+	return f != nil && f.reader.Granted()
+}
+
 // level says that all announced entries have come.
 func (s *session) level() bool { return len(s.behind) == 0 }
 
@@ -429,7 +437,9 @@ func (s *session) stop(f *follow, id stream.ID, note []byte, why error) error {
 	s.notes[id] = why
 	delete(s.behind, id)
 	f.stopped = true
+	granted := f.reader.Granted()
 	f.reader = stream.NewReader(s.owner, id, s.self, stream.Edge{})
+	f.reader.ResumeGranted(granted)
 	_, err := f.reader.Checkpoint(&ententev1.CheckpointUpdate{StreamId: id[:], Checkpoint: note}, s.ownerKeys())
 	if err != nil {
 		return fmt.Errorf("go on with the withdrawals of stream %s: %w", id, err)

@@ -113,6 +113,13 @@ func (r *Reader) Grant(doc *ententev1.SignedDocument, keys []ed25519.PublicKey) 
 	return nil
 }
 
+// Granted says whether self reads the stream by a grant: its opening, and perhaps a stream before it whose entries it takes
+// back, do not name self.
+func (r *Reader) Granted() bool { return r.granted }
+
+// ResumeGranted tells a new Reader what an earlier one said by Granted.
+func (r *Reader) ResumeGranted(granted bool) { r.granted = granted }
+
 // parseGrantPayload reads the payload of a GRANT entry.
 func parseGrantPayload(payload []byte, owner member.ID, id ID) (grant Grant, understood bool, err error) {
 	decoded := &ententev1.StreamPayload{}

@@ -246,7 +246,7 @@ func (b *batch) openToArrived() (bool, error) {
 			return false, err
 		}
 		for _, s := range streams {
-			if s.readers.has(id) {
+			if s.readers.has(id) || b.stream(s.no).full(id) { // full: what stands in it is planned again, into another
 				continue
 			}
 			_, err = b.appendGrant(b.changeStream(s.no), id)

@@ -221,6 +221,8 @@ func (b *batch) mayGrant(s *streamState, reader member.ID) error {
 		return refuse("stream_id", "is a stream to one reader: release its records to the member by name")
 	case s.closed || s.retired:
 		return refuse("stream_id", "takes withdrawals only: release its records to the member by name")
+	case s.full(reader):
+		return refuse("stream_id", "has as many readers as a stream may have: release its records to the member by name")
 	case len(s.unconfirmed) > 0:
 		return refuse("stream_id", "waits for its readers after an unclean stop: ask again in some seconds")
 	}

@@ -22,6 +22,7 @@ type StreamInfo struct {
 	Project    string
 	Readers    []member.ID // sorted, the owner left out; those by grant included
 	Granted    []member.ID // sorted: the readers that its opening does not name
+	Departed   []member.ID // sorted: the readers that have left its project, whom it is denied until its owner takes it back
 	Size       uint64
 	Root       stream.Hash
 	Checkpoint []byte
@@ -35,8 +36,22 @@ type StreamInfo struct {
 
 func (l *Ledger) info(s *streamState) StreamInfo {
 	p := l.cfg.Directory().Projects[s.project]
-	return StreamInfo{Stranger: p != nil && !p.Ever(s.owner), Left: l.left(s), No: s.no, ID: s.id, Owner: s.owner, Kind: s.kind, Project: s.project, Readers: s.readers, Granted: s.byGrant(), Size: s.size(), Root: s.edge.Root(),
+	return StreamInfo{Stranger: p != nil && !p.Ever(s.owner), Left: l.left(s), No: s.no, ID: s.id, Owner: s.owner, Kind: s.kind, Project: s.project, Readers: s.readers, Granted: s.byGrant(), Departed: departed(s, p), Size: s.size(), Root: s.edge.Root(),
 		Checkpoint: s.checkpoint, Closed: s.closed || s.retired, Hidden: s.hidden || s.frozen, Frozen: s.frozen, OpenedAt: s.opening.GetOpenedAt().AsTime()}
+}
+
+// departed are the readers of a project's stream that have left the project since.
+func departed(s *streamState, p *member.Project) []member.ID {
+	if p == nil {
+		return nil
+	}
+	var list []member.ID
+	for _, id := range s.readers {
+		if p.Left(id) {
+			list = append(list, id)
+		}
+	}
+	return list
 }
 
 // left tells whether a stream came by a project that the own member has left since. Its owners withdraw what is in it; until
@@ -90,7 +105,9 @@ func (l *Ledger) Digest(owner, reader member.ID) stream.Hash {
 		}
 	}
 	digest := stream.Digest(heads)
-	l.state.digests[key] = &digest
+	if len(heads) > 0 { // who asks for the streams of a member that there is not must not make this node remember it
+		l.state.digests[key] = &digest
+	}
 	return digest
 }
 

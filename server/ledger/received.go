@@ -37,6 +37,7 @@ func (l *Ledger) Reader(owner member.ID, id stream.ID) (*stream.Reader, error) {
 	}
 	s := l.state.stream(no)
 	r := stream.NewReader(owner, id, l.cfg.Self, s.edge)
+	r.ResumeGranted(!s.base.has(l.cfg.Self))
 	newest, err := stream.OpenCheckpoint(s.checkpoint, owner, id, l.cfg.Directory().Roster.VerifyingKeys(owner))
 	note := s.checkpoint
 	if err != nil {
@@ -289,6 +290,9 @@ func (b *batch) applyEntry(s *streamState, v stream.Verified) error {
 	case v.Header.Type == ententev1.EntryType_ENTRY_TYPE_GRANT && v.Grant != nil:
 		if v.Grant.Number != s.grantCount()+1 {
 			return fmt.Errorf("entry %d of stream %s: grant %d after %d: %w", v.Header.Sequence, s.id, v.Grant.Number, s.grantCount(), ErrRefused)
+		}
+		if s.full(v.Grant.Reader) {
+			return fmt.Errorf("entry %d of stream %s: more than %d readers: %w", v.Header.Sequence, s.id, maxReaders, ErrRefused)
 		}
 		e.state, e.salt, e.inline = payloadInline, v.Salt, v.Payload
 		b.granted(s, v.Grant.Reader, v.Header.Sequence)

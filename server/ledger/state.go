@@ -127,6 +127,15 @@ func (s *streamState) addGrant(reader member.ID, sequence uint64) {
 	s.key.granted = s.byGrant().key()
 }
 
+// maxReaders is how many members read a stream, by its opening (StreamOpening.readers) and by grants together: each grant costs
+// as much as there are readers, here and at every start.
+const maxReaders = 1024
+
+// full says whether a stream has no room for this further reader.
+func (s *streamState) full(reader member.ID) bool {
+	return len(s.readers) >= maxReaders && !s.readers.has(reader)
+}
+
 // grantCount is how many GRANT entries stand in the stream.
 func (s *streamState) grantCount() uint64 {
 	var n uint64

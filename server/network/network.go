@@ -276,8 +276,8 @@ func (n *Network) Hide(stream uint32, hidden bool) {
 	}
 }
 
-// SetReaders says for whom all that is held of a stream may be used from now on: its owner has opened it to a reader more.
-// What comes later brings its readers with it.
+// SetReaders says for whom all that is held of a stream may be used from now on: its owner has opened it to a reader more,
+// or a reader has left its project. What comes later brings its readers with it.
 func (n *Network) SetReaders(stream uint32, readers []member.ID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -287,6 +287,7 @@ func (n *Network) SetReaders(stream uint32, readers []member.ID) {
 			continue
 		}
 		n.lose(e) // who read it before and does not now
+		n.touch(e)
 		e.readers = set
 		n.touch(e)
 	}
