@@ -296,6 +296,7 @@ func (b *batch) applyEntry(s *streamState, v stream.Verified) error {
 		}
 		e.state, e.salt, e.inline = payloadInline, v.Salt, v.Payload
 		b.granted(s, v.Grant.Reader, v.Header.Sequence)
+		b.queue = append(b.queue, b.l.state.waitingRecords()...) // more may read what they name
 	case len(v.Payload) > 0 && (b.gone && !s.own || b.isAhead(target{owner: s.owner, stream: s.id, sequence: v.Header.Sequence})):
 		e.state = payloadErased
 		b.noteErased(s, v.Header.Sequence, s.id)
