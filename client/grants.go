@@ -26,6 +26,9 @@ func (c *Client) PreviewReader(ctx context.Context, request *ententev1.PreviewRe
 func (c *Client) PreviewRecords(ctx context.Context, request *ententev1.PreviewReaderRequest) iter.Seq2[*ententev1.RecordPreview, error] {
 	request = proto.CloneOf(request)
 	request.Records = true
+	if request.GetPageSize() == 0 {
+		request.PageSize = mostReferences // each page costs the node a look at all records
+	}
 	return pages("preview records", func(token []byte) ([]*ententev1.RecordPreview, []byte, error) {
 		request.PageToken = token
 		page, err := c.Intake().PreviewReader(ctx, request)

@@ -28,10 +28,9 @@ func (s *intake) PreviewReader(ctx context.Context, request *ententev1.PreviewRe
 	if err != nil || reader == s.cfg.Self {
 		return nil, invalidField("member", "is not the id of another member")
 	}
-	streams, records := s.cfg.Ledger.Preview(reader, request.GetProjectId())
 	response := &ententev1.PreviewReaderResponse{}
 	if len(request.GetPageToken()) == 0 {
-		for _, one := range streams {
+		for _, one := range s.cfg.Ledger.Preview(reader, request.GetProjectId()) {
 			if request.GetKind() != ententev1.StreamKind_STREAM_KIND_UNSPECIFIED && one.Stream.Kind != request.GetKind() {
 				continue
 			}
@@ -43,7 +42,7 @@ func (s *intake) PreviewReader(ctx context.Context, request *ententev1.PreviewRe
 		}
 	}
 	if request.GetRecords() {
-		err = s.previewRecords(caller, request, records, response)
+		err = s.previewRecords(caller, request, s.cfg.Ledger.PreviewRecords(reader, request.GetProjectId()), response)
 		if err != nil {
 			return nil, err
 		}

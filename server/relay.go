@@ -74,7 +74,7 @@ type withdrawn struct {
 // erases what it has withdrawn, and has told so by now. A relay may have erased at a withdrawal that it cannot prove yet,
 // because the stream in which it stands is still coming in: it then stops short of the entry instead of looking like a thief.
 func (p *pull) knows(info *ledger.StreamInfo, entries []*ententev1.Entry) (bool, error) {
-	if !p.relayed {
+	if !p.relayed || !slices.ContainsFunc(entries, isErased) {
 		return true, nil
 	}
 	err := p.readWithdrawn()

@@ -105,7 +105,7 @@ func TestABackupIsRefusedWithTheReason(t *testing.T) {
 		{"where there is no folder for it", "a.db", func(k *keptNode) { k.Maintenance.(*maintenance).folder = "" }, codes.Unimplemented, "no folder"},
 		{"where the folder is not writable", "a.db", func(k *keptNode) {
 			if os.Geteuid() == 0 {
-				k.t.Skip("nothing is closed to root")
+				k.t.Skip("SKIPPED: the tests run as root, to whom no folder is closed; run them as another user")
 			}
 			k.must(os.Mkdir(k.path("backups"), 0o500))
 		}, codes.FailedPrecondition, "let the node's user write there"},

@@ -89,17 +89,25 @@ func (s *streamState) opensByItself() bool {
 // members to those whose delay is over, and takes back what stands in projects whose date has passed. It is called after each
 // change of the directory and regularly; where there is nothing to do it costs nothing.
 func (l *Ledger) Arrivals(ctx context.Context) error {
-	if l.projectsPassed() {
-		err := l.planAll(ctx)
-		if err != nil {
-			return fmt.Errorf("take back what stands in projects that are over: %w", err)
-		}
+	passed := l.projectsPassed()
+	opened, err := l.openArrivals(ctx)
+	if err != nil || !opened && len(passed) == 0 {
+		return err
 	}
+	err = l.planAll(ctx)
+	if err != nil {
+		return fmt.Errorf("plan anew after what time has brought: %w", err)
+	}
+	l.planned(passed)
+	return nil
+}
+
+// openArrivals notes who has come and gone, and says whether streams were opened to somebody: then all is to be planned.
+func (l *Ledger) openArrivals(ctx context.Context) (opened bool, err error) {
 	if !l.arrivalsDue() {
-		return nil
+		return false, nil
 	}
-	opened := false
-	err := l.submit(ctx, 1, func(b *batch) error {
+	err = l.submit(ctx, 1, func(b *batch) error {
 		err := b.noteArrivals()
 		if err != nil {
 			return err
@@ -108,31 +116,35 @@ func (l *Ledger) Arrivals(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("open streams to newcomers: %w", err)
+		return false, fmt.Errorf("open streams to newcomers: %w", err)
 	}
-	if !opened {
-		return nil
-	}
-	return l.planAll(ctx)
+	return opened, nil
 }
 
-// projectsPassed tells whether the date of a project has passed of which something may stand. It says so once for each; after
-// a start, once more.
-func (l *Ledger) projectsPassed() bool {
+// projectsPassed lists the projects whose date has passed and of which something may stand, until all was planned by that;
+// after a start, once more.
+func (l *Ledger) projectsPassed() []string {
 	now := l.cfg.Now()
 	projects := l.cfg.Directory().Projects
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	passed := false
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var list []string
 	for _, s := range l.state.streams {
 		p := projects[s.project]
-		if !s.own || p == nil || now.Before(p.EndsAt) || l.passed[p.ID] {
-			continue
+		if s.own && p != nil && !now.Before(p.EndsAt) && !l.passed[p.ID] {
+			list = append(list, p.ID)
 		}
-		l.passed[p.ID] = true
-		passed = true
 	}
-	return passed
+	return list
+}
+
+// planned notes that all was planned since these projects' dates have passed.
+func (l *Ledger) planned(projects []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range projects {
+		l.passed[id] = true
+	}
 }
 
 // arrivalsDue tells whether Arrivals has something to do.
@@ -261,12 +273,11 @@ func (b *batch) openToArrived() (bool, error) {
 // planDelicate plans again, in the transaction of a grant, the records that may have to leave a stream because of it: those
 // that their provider restricts, and those that name others. What is withdrawn here no new reader ever gets.
 func (b *batch) planDelicate() error {
-	for id, r := range b.l.state.records {
-		if len(r.places) == 0 || r.restriction == nil && len(r.names) == 0 {
-			continue
+	b.eachRecord(func(id RecordID, r *record) {
+		if len(r.places) > 0 && (r.restriction != nil || len(r.names) > 0) {
+			b.queue = append(b.queue, id)
 		}
-		b.queue = append(b.queue, id)
-	}
-	sortRecordIDs(b.queue) // each run of the same log gives the same streams
+	})
+	b.queue = sortedIDs(b.queue) // each run of the same log gives the same streams
 	return b.drainQueue()
 }

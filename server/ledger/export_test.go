@@ -15,3 +15,16 @@ func (l *Ledger) ForgetPresent(ctx context.Context, id RecordID) error {
 		return err
 	})
 }
+
+// PushAndOpen takes an item and opens the streams for future members in one commit, as it happens when both come at once.
+func (l *Ledger) PushAndOpen(ctx context.Context, authority string, it Item) error {
+	prepared := l.prepare(authority, it)
+	return l.submit(ctx, 2, func(b *batch) error {
+		_, err := b.take(authority, prepared)
+		if err != nil {
+			return err
+		}
+		_, err = b.openToArrived()
+		return err
+	})
+}

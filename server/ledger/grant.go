@@ -205,7 +205,7 @@ func (b *batch) grant(id stream.ID, reader member.ID, result *Granted) (*streamS
 			return nil, err
 		}
 	}
-	result.Preview = b.preview(s, reader, b.standing()[s.no], "")
+	result.Preview = b.preview(s, reader, b.standingIn(s.no), "")
 	return s, nil
 }
 
@@ -262,23 +262,34 @@ type RecordPreview struct {
 }
 
 // Preview says what a member reads of the own streams, or would read if it took part in the project as well ("": as it is).
-// Bilateral streams to others are left out, and so are streams in which nothing stands. The records come in the order in
-// which they were first taken; those that no stream listed carries are NEVER.
-func (l *Ledger) Preview(reader member.ID, project string) ([]StreamPreview, []RecordPreview) {
+// Bilateral streams to others are left out, and so are streams in which nothing stands.
+func (l *Ledger) Preview(reader member.ID, project string) []StreamPreview {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	b := l.reading()
-	standing := b.standing()
+	standing := map[uint32][]RecordID{}
+	b.eachStanding(func(no uint32, id RecordID) { standing[no] = append(standing[no], id) })
 	var streams []StreamPreview
-	outcomes := map[uint32]ententev1.ReaderOutcome{}
 	for _, s := range l.state.streams {
 		others := s.kind == ententev1.StreamKind_STREAM_KIND_BILATERAL && !s.readers.has(reader)
-		if !s.own || others || len(standing[s.no]) == 0 {
-			continue
+		if s.own && !others && len(standing[s.no]) > 0 {
+			streams = append(streams, b.preview(s, reader, sortedIDs(standing[s.no]), project))
 		}
-		p := b.preview(s, reader, standing[s.no], project)
-		streams = append(streams, p)
-		outcomes[s.no] = p.Outcome
+	}
+	return streams
+}
+
+// PreviewRecords is Preview record by record, in the order in which they were first taken: those that stand somewhere. What
+// only bilateral streams to others carry is NEVER.
+func (l *Ledger) PreviewRecords(reader member.ID, project string) []RecordPreview {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	b := l.reading()
+	outcomes := map[uint32]ententev1.ReaderOutcome{}
+	for _, s := range l.state.streams {
+		if s.own {
+			outcomes[s.no], _ = b.outcome(s, reader, project)
+		}
 	}
 	var records []RecordPreview
 	for _, id := range l.state.order {
@@ -288,10 +299,7 @@ func (l *Ledger) Preview(reader member.ID, project string) ([]StreamPreview, []R
 			if at.withdrawn {
 				continue
 			}
-			outcome, listed := outcomes[at.stream]
-			if !listed {
-				outcome = ententev1.ReaderOutcome_READER_OUTCOME_NEVER
-			}
+			outcome := outcomes[at.stream]
 			if best == ententev1.ReaderOutcome_READER_OUTCOME_UNSPECIFIED || outcome < best {
 				best = outcome
 			}
@@ -300,27 +308,48 @@ func (l *Ledger) Preview(reader member.ID, project string) ([]StreamPreview, []R
 			records = append(records, RecordPreview{Record: id, Kind: r.kind, Outcome: best})
 		}
 	}
-	return streams, records
+	return records
 }
 
-// standing lists, by own stream, the records that stand in it, in the order of their ids.
-func (b *batch) standing() map[uint32][]RecordID {
-	list := map[uint32][]RecordID{}
+// eachRecord goes through all own records as this batch leaves them: also those that came in the same commit.
+func (b *batch) eachRecord(fn func(id RecordID, r *record)) {
+	for id, r := range b.records {
+		fn(id, r)
+	}
 	for id, r := range b.l.state.records {
-		for _, at := range r.places {
-			if !at.withdrawn && !slices.Contains(list[at.stream], id) {
-				list[at.stream] = append(list[at.stream], id)
-			}
+		_, changed := b.records[id]
+		if !changed {
+			fn(id, r)
 		}
 	}
-	for no := range list {
-		sortRecordIDs(list[no])
-	}
-	return list
 }
 
-func sortRecordIDs(ids []RecordID) {
+// eachStanding goes through the places of all own records that stand, by stream.
+func (b *batch) eachStanding(fn func(stream uint32, id RecordID)) {
+	b.eachRecord(func(id RecordID, r *record) {
+		for _, at := range r.places {
+			if !at.withdrawn {
+				fn(at.stream, id)
+			}
+		}
+	})
+}
+
+// standingIn lists the records that stand in a stream, in the order of their ids.
+func (b *batch) standingIn(no uint32) []RecordID {
+	var list []RecordID
+	b.eachStanding(func(stream uint32, id RecordID) {
+		if stream == no {
+			list = append(list, id)
+		}
+	})
+	return sortedIDs(list)
+}
+
+// sortedIDs sorts ids in place, each once.
+func sortedIDs(ids []RecordID) []RecordID {
 	slices.SortFunc(ids, func(a, c RecordID) int { return bytes.Compare(a[:], c[:]) })
+	return slices.Compact(ids)
 }
 
 func (b *batch) preview(s *streamState, reader member.ID, standing []RecordID, project string) StreamPreview {

@@ -251,7 +251,7 @@ func TestWhatAGrantIsRefusedFor(t *testing.T) {
 	if got.Sequence != 0 || len(got.Preview.Obstacles) != 1 || got.Preview.Obstacles[0].Record != xa.id("p4") || len(xa.released("XA", "XD")) != 0 {
 		t.Errorf("a stream with a record that is denied to the reader was granted: %+v", got)
 	}
-	streams, records := xa.Preview("XD", "")
+	streams, records := xa.Preview("XD", ""), xa.PreviewRecords("XD", "")
 	if len(streams) != 2 || len(records) != 4 {
 		t.Errorf("preview: %d streams, %d records", len(streams), len(records))
 	}
@@ -264,9 +264,26 @@ func TestWhatAGrantIsRefusedFor(t *testing.T) {
 			t.Errorf("%s: %s", r.Record, r.Outcome)
 		}
 	}
-	_, records = xa.Preview("XD", "harbour")
+	records = xa.PreviewRecords("XD", "harbour")
 	if records[0].Outcome != ententev1.ReaderOutcome_READER_OUTCOME_ONLY_BY_GRANT {
 		t.Errorf("as a participant XD would get p1: %s", records[0].Outcome)
+	}
+}
+
+// What comes in the same commit as an opening is not yet in what readers of the ledger see.
+func TestARecordThatComesTogetherWithAnOpeningIsSeenByIt(t *testing.T) {
+	w := newWorld(t)
+	w.grantDelay = time.Hour
+	xa := w.start("XA", true)
+	w.must(xa.Arrivals(t.Context()))
+	xa.push(person("p1", 1, "One", toAllAndFuture()))
+	w.admit("XD", xa)
+	w.now = w.now.Add(2 * time.Hour)
+	denied := person("p2", 1, "Two", toAllAndFuture())
+	denied.Record.Envelope.Restriction = &ententev1.Restriction{DenyMembers: []string{"XD"}}
+	w.must(xa.PushAndOpen(t.Context(), "Central Unit", denied))
+	if !xa.reads("XD", "p1") || !xa.reads("XB", "p1", "p2") {
+		t.Errorf("XD reads %v, XB %v", xa.released("XA", "XD"), xa.released("XA", "XB"))
 	}
 }
 

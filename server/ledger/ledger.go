@@ -286,7 +286,7 @@ func (l *Ledger) DirectoryChanged(ctx context.Context) error {
 			return err
 		}
 	}
-	err := l.Arrivals(ctx)
+	_, err := l.openArrivals(ctx)
 	if err != nil {
 		return err
 	}
