@@ -36,7 +36,7 @@ func followCommand(env Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return endless(ctx, s.follow(ctx, request, cursorFile))
+			return endless(ctx, s.follow(ctx, request, cursorFile, s.printItem))
 		}),
 	}
 	addSettings(c, 0)
@@ -66,7 +66,8 @@ func fillSubscription(request *ententev1.SubscribeRequest, s *session, kinds, ar
 	return err
 }
 
-func (s *session) follow(ctx context.Context, request *ententev1.SubscribeRequest, cursorFile string) error {
+// follow prints what comes and keeps the cursor.
+func (s *session) follow(ctx context.Context, request *ententev1.SubscribeRequest, cursorFile string, print func(*ententev1.StreamItem) error) error {
 	err := s.reach(ctx)
 	if err != nil {
 		return err
@@ -76,7 +77,7 @@ func (s *session) follow(ctx context.Context, request *ententev1.SubscribeReques
 			return err
 		}
 		for _, item := range response.GetItems() {
-			err = s.printItem(item)
+			err = print(item)
 			if err != nil {
 				return err
 			}

@@ -30,7 +30,7 @@ func shelfFollowCommand(env Env, of shelf) *cobra.Command {
 				return err
 			}
 			request.Kinds = []ententev1.RecordKind{of.kind}
-			return endless(ctx, s.followShelf(ctx, request, cursorFile))
+			return endless(ctx, s.follow(ctx, request, cursorFile, s.printNews))
 		}),
 	}
 	addSettings(c, 0)
@@ -39,30 +39,6 @@ func shelfFollowCommand(env Env, of shelf) *cobra.Command {
 	c.Flags().StringVar(&cursorFile, "cursor-file", "", "go on from the cursor in this file and keep it there")
 	c.Flags().BoolVar(&untilCurrent, "until-current", false, "end when all that is known now has been printed")
 	return c
-}
-
-func (s *session) followShelf(ctx context.Context, request *ententev1.SubscribeRequest, cursorFile string) error {
-	err := s.reach(ctx)
-	if err != nil {
-		return err
-	}
-	for response, err := range s.client.Follow(ctx, request) {
-		if err != nil {
-			return err
-		}
-		for _, item := range response.GetItems() {
-			err = s.printNews(item)
-			if err != nil {
-				return err
-			}
-		}
-		// If we crash here, the lines above are printed again: better twice than never.
-		err = keepCursor(cursorFile, response.GetCursor())
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // printNews prints an item with what matters of a practice or lesson.

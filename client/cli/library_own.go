@@ -52,20 +52,9 @@ func shelfPushCommand(env Env, of shelf) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.pushRows(ctx, &flags, func(run *intake) error {
-				for _, path := range args {
-					lines, done, err := s.openLines(path)
-					if err != nil {
-						return err
-					}
-					lines.audiences = audiences
-					err = run.feed(kindLines{lines, of})
-					done()
-					if err != nil {
-						return err
-					}
-				}
-				return nil
+			return s.pushFiles(ctx, &flags, args, func(run *intake, lines *recordLines) error {
+				lines.audiences = audiences
+				return run.feed(kindLines{lines, of})
 			})
 		}),
 	}

@@ -56,20 +56,9 @@ func pushCommand(env Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.pushRows(ctx, &flags, func(run *intake) error {
-				for _, path := range args {
-					lines, done, err := s.openLines(path)
-					if err != nil {
-						return err
-					}
-					lines.audiences, lines.replace = audiences, replace
-					err = run.feed(lines)
-					done()
-					if err != nil {
-						return err
-					}
-				}
-				return nil
+			return s.pushFiles(ctx, &flags, args, func(run *intake, lines *recordLines) error {
+				lines.audiences, lines.replace = audiences, replace
+				return run.feed(lines)
 			})
 		}),
 	}
@@ -79,6 +68,24 @@ func pushCommand(env Env) *cobra.Command {
 	c.Flags().StringSliceVar(&mergeFor, "merge-for", nil, "members for whom a coordinator named in --to may merge")
 	c.Flags().BoolVar(&replace, "replace", false, "the audiences replace earlier ones")
 	return c
+}
+
+// pushFiles pushes the lines of files, one after the other.
+func (s *session) pushFiles(ctx context.Context, flags *pushFlags, paths []string, feed func(*intake, *recordLines) error) error {
+	return s.pushRows(ctx, flags, func(run *intake) error {
+		for _, path := range paths {
+			lines, done, err := s.openLines(path)
+			if err != nil {
+				return err
+			}
+			err = feed(run, lines)
+			done()
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (s *session) openLines(path string) (*recordLines, func() error, error) {
