@@ -55,7 +55,7 @@ type line struct {
 // Across members only nodes call nodes; everybody else calls the own member's node.
 func table() []line {
 	system, officer := callers{member.KindSystem, own}, callers{member.KindOfficer, own}
-	operator := callers{member.KindOperator, own}
+	operator, auditor := callers{member.KindOperator, own}, callers{member.KindAuditor, own}
 	peer, node := callers{member.KindNode, other}, callers{member.KindNode, every}
 	return []line{
 		{ententev1.IntakeService_Push_FullMethodName, []callers{system}},
@@ -65,19 +65,33 @@ func table() []line {
 		{ententev1.IntakeService_Withdraw_FullMethodName, []callers{system}},
 		{ententev1.IntakeService_PreviewReader_FullMethodName, []callers{system}},
 		{ententev1.IntakeService_GrantStream_FullMethodName, []callers{system}},
+		{ententev1.IntakeService_PreviewRelease_FullMethodName, []callers{system}},
+		{ententev1.IntakeService_ListPending_FullMethodName, []callers{officer}},
+		{ententev1.IntakeService_DecideRelease_FullMethodName, []callers{officer}},
+		{ententev1.IntakeService_Restrict_FullMethodName, []callers{system}},
+		{ententev1.IntakeService_Hold_FullMethodName, []callers{system}},
+		{ententev1.IntakeService_Renew_FullMethodName, []callers{system}},
+		{ententev1.IntakeService_ListDue_FullMethodName, []callers{system}},
+		{ententev1.IntakeService_ListSent_FullMethodName, []callers{system}},
+		{ententev1.IntakeService_Permit_FullMethodName, []callers{system}},
+		{ententev1.IntakeService_RevokePermission_FullMethodName, []callers{system}},
+		{ententev1.IntakeService_ListPermissions_FullMethodName, []callers{system}},
 
 		{ententev1.StreamService_Subscribe_FullMethodName, []callers{system, officer}},
 
 		{ententev1.LibraryService_List_FullMethodName, []callers{system, officer}},
 		{ententev1.LibraryService_Get_FullMethodName, []callers{system, officer}},
 
-		{ententev1.NetworkService_GetView_FullMethodName, []callers{officer, peer}},
-		{ententev1.NetworkService_GetEntity_FullMethodName, []callers{officer, peer}},
-		{ententev1.NetworkService_Watch_FullMethodName, []callers{officer, peer}},
+		{ententev1.NetworkService_GetView_FullMethodName, []callers{system, officer, peer}},
+		{ententev1.NetworkService_GetEntity_FullMethodName, []callers{system, officer, peer}},
+		{ententev1.NetworkService_Watch_FullMethodName, []callers{system, officer, peer}},
+		{ententev1.NetworkService_Export_FullMethodName, []callers{system, officer, peer}},
 
 		{ententev1.ExchangeService_Heads_FullMethodName, []callers{peer}},
 		{ententev1.ExchangeService_Pull_FullMethodName, []callers{peer}},
 		{ententev1.ExchangeService_SubmitReceipts_FullMethodName, []callers{peer}},
+		{ententev1.ExchangeService_WitnessAudit_FullMethodName, []callers{peer}},
+		{ententev1.ExchangeService_ListDisclosures_FullMethodName, []callers{peer}},
 
 		{ententev1.RosterService_GetRoster_FullMethodName, []callers{node}},
 		{ententev1.RosterService_ListProjectDocuments_FullMethodName, []callers{node}},
@@ -87,6 +101,16 @@ func table() []line {
 		{ententev1.AdminService_Reseal_FullMethodName, []callers{operator}},
 		{ententev1.AdminService_ExportStreams_FullMethodName, []callers{operator}},
 		{ententev1.AdminService_ImportStreams_FullMethodName, []callers{operator}},
+		{ententev1.AdminService_Compact_FullMethodName, []callers{operator}},
+		{ententev1.AdminService_ConfirmClock_FullMethodName, []callers{operator}},
+
+		{ententev1.AuditService_ListEntries_FullMethodName, []callers{auditor}},
+		{ententev1.AuditService_ReadTrail_FullMethodName, []callers{auditor}},
+		{ententev1.AuditService_FindSubject_FullMethodName, []callers{auditor}},
+		{ententev1.AuditService_TraceSubject_FullMethodName, []callers{auditor}},
+		{ententev1.AuditService_Reconcile_FullMethodName, []callers{auditor}},
+		{ententev1.AuditService_SetHoney_FullMethodName, []callers{auditor}},
+		{ententev1.AuditService_ListAlerts_FullMethodName, []callers{auditor}},
 
 		{"/grpc.health.v1.Health/Check", everybody()},
 		{"/grpc.health.v1.Health/Watch", everybody()},
@@ -145,6 +169,7 @@ func (t Table) Allowed(method string, caller member.Identity, self member.ID) bo
 func AfterLeaving(method string) bool {
 	service, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
 	return slices.Contains([]string{ententev1.IntakeService_ServiceDesc.ServiceName, ententev1.AdminService_ServiceDesc.ServiceName,
+		ententev1.AuditService_ServiceDesc.ServiceName,
 		"grpc.health.v1.Health"}, service)
 }
 

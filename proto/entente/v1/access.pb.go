@@ -34,9 +34,12 @@ type Consultation struct {
 	// (".../officer/NAME"). Empty where the caller is that officer, or where nobody in person asks.
 	Officer string `protobuf:"bytes,3,opt,name=officer,proto3" json:"officer,omitempty"`
 	// What to leave out before anything is merged.
-	Scope         *Scope `protobuf:"bytes,4,opt,name=scope,proto3" json:"scope,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Scope *Scope `protobuf:"bytes,4,opt,name=scope,proto3" json:"scope,omitempty"`
+	// Why victims, witnesses and minors are needed in a merged view or an export, without naming anybody. Empty: they are left
+	// out of it before the merge. Since contract 2.
+	ProtectedReason string `protobuf:"bytes,5,opt,name=protected_reason,json=protectedReason,proto3" json:"protected_reason,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Consultation) Reset() {
@@ -95,6 +98,13 @@ func (x *Consultation) GetScope() *Scope {
 		return x.Scope
 	}
 	return nil
+}
+
+func (x *Consultation) GetProtectedReason() string {
+	if x != nil {
+		return x.ProtectedReason
+	}
+	return ""
 }
 
 // Scope narrows the records that an answer may use, before the merge.
@@ -171,7 +181,10 @@ type Audience struct {
 	//	*Audience_AllMembers
 	//	*Audience_Project
 	//	*Audience_Members
-	Readers       isAudience_Readers `protobuf_oneof:"readers"`
+	Readers isAudience_Readers `protobuf_oneof:"readers"`
+	// In which form: fields left out or made coarser. Absent: whole. Two audiences may get the same record in different
+	// forms; a member that is in both gets both. Since contract 2.
+	Treatment     *Treatment `protobuf:"bytes,4,opt,name=treatment,proto3" json:"treatment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -240,6 +253,13 @@ func (x *Audience) GetMembers() *NamedMembersAudience {
 	return nil
 }
 
+func (x *Audience) GetTreatment() *Treatment {
+	if x != nil {
+		return x.Treatment
+	}
+	return nil
+}
+
 type isAudience_Readers interface {
 	isAudience_Readers()
 }
@@ -265,6 +285,64 @@ func (*Audience_Project) isAudience_Readers() {}
 
 func (*Audience_Members) isAudience_Readers() {}
 
+// Treatment says what a release leaves out of a record, and what it makes coarser. Paths are relative to the record, such
+// as "body.person.residences"; a repeated field means all its elements. What a reader must be told (purpose, grades,
+// handling, retention, fact or assessment, a person's status, the records that it names) can be neither.
+type Treatment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Fields that stay at home.
+	LeaveOut []string `protobuf:"bytes,1,rep,name=leave_out,json=leaveOut,proto3" json:"leave_out,omitempty"`
+	// Fields of which only the rough value leaves: of a date the year, of an address country and region, of a point the
+	// surroundings, of a sum its order.
+	Coarsen       []string `protobuf:"bytes,2,rep,name=coarsen,proto3" json:"coarsen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Treatment) Reset() {
+	*x = Treatment{}
+	mi := &file_entente_v1_access_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Treatment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Treatment) ProtoMessage() {}
+
+func (x *Treatment) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_access_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Treatment.ProtoReflect.Descriptor instead.
+func (*Treatment) Descriptor() ([]byte, []int) {
+	return file_entente_v1_access_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Treatment) GetLeaveOut() []string {
+	if x != nil {
+		return x.LeaveOut
+	}
+	return nil
+}
+
+func (x *Treatment) GetCoarsen() []string {
+	if x != nil {
+		return x.Coarsen
+	}
+	return nil
+}
+
 // AllMembersAudience is everybody in the roster.
 type AllMembersAudience struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -276,7 +354,7 @@ type AllMembersAudience struct {
 
 func (x *AllMembersAudience) Reset() {
 	*x = AllMembersAudience{}
-	mi := &file_entente_v1_access_proto_msgTypes[3]
+	mi := &file_entente_v1_access_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -288,7 +366,7 @@ func (x *AllMembersAudience) String() string {
 func (*AllMembersAudience) ProtoMessage() {}
 
 func (x *AllMembersAudience) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_access_proto_msgTypes[3]
+	mi := &file_entente_v1_access_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -301,7 +379,7 @@ func (x *AllMembersAudience) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllMembersAudience.ProtoReflect.Descriptor instead.
 func (*AllMembersAudience) Descriptor() ([]byte, []int) {
-	return file_entente_v1_access_proto_rawDescGZIP(), []int{3}
+	return file_entente_v1_access_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AllMembersAudience) GetIncludeFuture() bool {
@@ -324,7 +402,7 @@ type ProjectAudience struct {
 
 func (x *ProjectAudience) Reset() {
 	*x = ProjectAudience{}
-	mi := &file_entente_v1_access_proto_msgTypes[4]
+	mi := &file_entente_v1_access_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -336,7 +414,7 @@ func (x *ProjectAudience) String() string {
 func (*ProjectAudience) ProtoMessage() {}
 
 func (x *ProjectAudience) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_access_proto_msgTypes[4]
+	mi := &file_entente_v1_access_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -349,7 +427,7 @@ func (x *ProjectAudience) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProjectAudience.ProtoReflect.Descriptor instead.
 func (*ProjectAudience) Descriptor() ([]byte, []int) {
-	return file_entente_v1_access_proto_rawDescGZIP(), []int{4}
+	return file_entente_v1_access_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ProjectAudience) GetProjectId() string {
@@ -380,7 +458,7 @@ type NamedMembersAudience struct {
 
 func (x *NamedMembersAudience) Reset() {
 	*x = NamedMembersAudience{}
-	mi := &file_entente_v1_access_proto_msgTypes[5]
+	mi := &file_entente_v1_access_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -392,7 +470,7 @@ func (x *NamedMembersAudience) String() string {
 func (*NamedMembersAudience) ProtoMessage() {}
 
 func (x *NamedMembersAudience) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_access_proto_msgTypes[5]
+	mi := &file_entente_v1_access_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -405,7 +483,7 @@ func (x *NamedMembersAudience) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamedMembersAudience.ProtoReflect.Descriptor instead.
 func (*NamedMembersAudience) Descriptor() ([]byte, []int) {
-	return file_entente_v1_access_proto_rawDescGZIP(), []int{5}
+	return file_entente_v1_access_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *NamedMembersAudience) GetMembers() []string {
@@ -427,24 +505,29 @@ var File_entente_v1_access_proto protoreflect.FileDescriptor
 const file_entente_v1_access_proto_rawDesc = "" +
 	"\n" +
 	"\x17entente/v1/access.proto\x12\n" +
-	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16entente/v1/codes.proto\"\xc9\x01\n" +
+	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16entente/v1/codes.proto\"\xfe\x01\n" +
 	"\fConsultation\x129\n" +
 	"\apurpose\x18\x01 \x01(\x0e2\x13.entente.v1.PurposeB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\apurpose\x121\n" +
 	"\x0ecase_reference\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\rcaseReference\x12\"\n" +
 	"\aofficer\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\aofficer\x12'\n" +
-	"\x05scope\x18\x04 \x01(\v2\x11.entente.v1.ScopeR\x05scope\"\x90\x01\n" +
+	"\x05scope\x18\x04 \x01(\v2\x11.entente.v1.ScopeR\x05scope\x123\n" +
+	"\x10protected_reason\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x0fprotectedReason\"\x90\x01\n" +
 	"\x05Scope\x12%\n" +
 	"\bprojects\x18\x01 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\bprojects\x126\n" +
 	"\x05kinds\x18\x02 \x03(\x0e2\x16.entente.v1.RecordKindB\b\xbaH\x05\x92\x01\x02\x10@R\x05kinds\x12(\n" +
-	"\x10all_members_only\x18\x03 \x01(\bR\x0eallMembersOnly\"\xcf\x01\n" +
+	"\x10all_members_only\x18\x03 \x01(\bR\x0eallMembersOnly\"\x84\x02\n" +
 	"\bAudience\x12A\n" +
 	"\vall_members\x18\x01 \x01(\v2\x1e.entente.v1.AllMembersAudienceH\x00R\n" +
 	"allMembers\x127\n" +
 	"\aproject\x18\x02 \x01(\v2\x1b.entente.v1.ProjectAudienceH\x00R\aproject\x12<\n" +
-	"\amembers\x18\x03 \x01(\v2 .entente.v1.NamedMembersAudienceH\x00R\amembersB\t\n" +
-	"\areaders\";\n" +
+	"\amembers\x18\x03 \x01(\v2 .entente.v1.NamedMembersAudienceH\x00R\amembers\x123\n" +
+	"\ttreatment\x18\x04 \x01(\v2\x15.entente.v1.TreatmentR\ttreatmentB\t\n" +
+	"\areaders\"h\n" +
+	"\tTreatment\x12.\n" +
+	"\tleave_out\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10@\"\ar\x05\x10\x01\x18\xc8\x01R\bleaveOut\x12+\n" +
+	"\acoarsen\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10@\"\ar\x05\x10\x01\x18\xc8\x01R\acoarsen\";\n" +
 	"\x12AllMembersAudience\x12%\n" +
 	"\x0einclude_future\x18\x01 \x01(\bR\rincludeFuture\"`\n" +
 	"\x0fProjectAudience\x12(\n" +
@@ -467,29 +550,31 @@ func file_entente_v1_access_proto_rawDescGZIP() []byte {
 	return file_entente_v1_access_proto_rawDescData
 }
 
-var file_entente_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_entente_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_entente_v1_access_proto_goTypes = []any{
 	(*Consultation)(nil),         // 0: entente.v1.Consultation
 	(*Scope)(nil),                // 1: entente.v1.Scope
 	(*Audience)(nil),             // 2: entente.v1.Audience
-	(*AllMembersAudience)(nil),   // 3: entente.v1.AllMembersAudience
-	(*ProjectAudience)(nil),      // 4: entente.v1.ProjectAudience
-	(*NamedMembersAudience)(nil), // 5: entente.v1.NamedMembersAudience
-	(Purpose)(0),                 // 6: entente.v1.Purpose
-	(RecordKind)(0),              // 7: entente.v1.RecordKind
+	(*Treatment)(nil),            // 3: entente.v1.Treatment
+	(*AllMembersAudience)(nil),   // 4: entente.v1.AllMembersAudience
+	(*ProjectAudience)(nil),      // 5: entente.v1.ProjectAudience
+	(*NamedMembersAudience)(nil), // 6: entente.v1.NamedMembersAudience
+	(Purpose)(0),                 // 7: entente.v1.Purpose
+	(RecordKind)(0),              // 8: entente.v1.RecordKind
 }
 var file_entente_v1_access_proto_depIdxs = []int32{
-	6, // 0: entente.v1.Consultation.purpose:type_name -> entente.v1.Purpose
+	7, // 0: entente.v1.Consultation.purpose:type_name -> entente.v1.Purpose
 	1, // 1: entente.v1.Consultation.scope:type_name -> entente.v1.Scope
-	7, // 2: entente.v1.Scope.kinds:type_name -> entente.v1.RecordKind
-	3, // 3: entente.v1.Audience.all_members:type_name -> entente.v1.AllMembersAudience
-	4, // 4: entente.v1.Audience.project:type_name -> entente.v1.ProjectAudience
-	5, // 5: entente.v1.Audience.members:type_name -> entente.v1.NamedMembersAudience
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	8, // 2: entente.v1.Scope.kinds:type_name -> entente.v1.RecordKind
+	4, // 3: entente.v1.Audience.all_members:type_name -> entente.v1.AllMembersAudience
+	5, // 4: entente.v1.Audience.project:type_name -> entente.v1.ProjectAudience
+	6, // 5: entente.v1.Audience.members:type_name -> entente.v1.NamedMembersAudience
+	3, // 6: entente.v1.Audience.treatment:type_name -> entente.v1.Treatment
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_entente_v1_access_proto_init() }
@@ -509,7 +594,7 @@ func file_entente_v1_access_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_entente_v1_access_proto_rawDesc), len(file_entente_v1_access_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

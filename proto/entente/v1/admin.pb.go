@@ -94,6 +94,22 @@ type GetStatusResponse struct {
 	RevokedCertificates uint64 `protobuf:"varint,14,opt,name=revoked_certificates,json=revokedCertificates,proto3" json:"revoked_certificates,omitempty"`
 	// How large the data file may grow, in bytes; 0: no limit.
 	StoreMaxBytes uint64 `protobuf:"varint,15,opt,name=store_max_bytes,json=storeMaxBytes,proto3" json:"store_max_bytes,omitempty"`
+	// How the clock stands, by which records expire.
+	ExpiryClock *ExpiryClock `protobuf:"bytes,16,opt,name=expiry_clock,json=expiryClock,proto3" json:"expiry_clock,omitempty"`
+	// The audit trail.
+	Audit *AuditStatus `protobuf:"bytes,17,opt,name=audit,proto3" json:"audit,omitempty"`
+	// Records of the own member that are due: their time of retention or review ends within 30 days.
+	RecordsDue uint64 `protobuf:"varint,18,opt,name=records_due,json=recordsDue,proto3" json:"records_due,omitempty"`
+	// Releases that wait for a second person.
+	ReleasesPending uint64 `protobuf:"varint,19,opt,name=releases_pending,json=releasesPending,proto3" json:"releases_pending,omitempty"`
+	// Entries and withdrawals that a reader has not signed for within the member's bound.
+	DeliveriesOverdue uint64 `protobuf:"varint,20,opt,name=deliveries_overdue,json=deliveriesOverdue,proto3" json:"deliveries_overdue,omitempty"`
+	// Erased values whose bytes are still in the data file, and since when at the latest.
+	ErasedValues uint64 `protobuf:"varint,21,opt,name=erased_values,json=erasedValues,proto3" json:"erased_values,omitempty"`
+	// Since when the oldest of them waits for the next compaction.
+	ErasedSince *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=erased_since,json=erasedSince,proto3" json:"erased_since,omitempty"`
+	// When the data file was compacted last since the node's start.
+	CompactedAt   *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=compacted_at,json=compactedAt,proto3" json:"compacted_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -233,6 +249,235 @@ func (x *GetStatusResponse) GetStoreMaxBytes() uint64 {
 	return 0
 }
 
+func (x *GetStatusResponse) GetExpiryClock() *ExpiryClock {
+	if x != nil {
+		return x.ExpiryClock
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetAudit() *AuditStatus {
+	if x != nil {
+		return x.Audit
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetRecordsDue() uint64 {
+	if x != nil {
+		return x.RecordsDue
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetReleasesPending() uint64 {
+	if x != nil {
+		return x.ReleasesPending
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetDeliveriesOverdue() uint64 {
+	if x != nil {
+		return x.DeliveriesOverdue
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetErasedValues() uint64 {
+	if x != nil {
+		return x.ErasedValues
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetErasedSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ErasedSince
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetCompactedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CompactedAt
+	}
+	return nil
+}
+
+// ExpiryClock is the time by which records expire.
+type ExpiryClock struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What has expired by this time is hidden: the later of the node's clock and the median of the members'.
+	HideAt *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=hide_at,json=hideAt,proto3" json:"hide_at,omitempty"`
+	// What has expired by this time is erased. Not set: nothing is erased now.
+	EraseAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=erase_at,json=eraseAt,proto3" json:"erase_at,omitempty"`
+	// Whether a quorum of members has been heard.
+	Quorum bool `protobuf:"varint,3,opt,name=quorum,proto3" json:"quorum,omitempty"`
+	// Whether the node's clock and the members' agree within 5 minutes.
+	Agreed bool `protobuf:"varint,4,opt,name=agreed,proto3" json:"agreed,omitempty"`
+	// Until when an operator's confirmation counts.
+	ConfirmedUntil *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=confirmed_until,json=confirmedUntil,proto3" json:"confirmed_until,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ExpiryClock) Reset() {
+	*x = ExpiryClock{}
+	mi := &file_entente_v1_admin_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExpiryClock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExpiryClock) ProtoMessage() {}
+
+func (x *ExpiryClock) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExpiryClock.ProtoReflect.Descriptor instead.
+func (*ExpiryClock) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ExpiryClock) GetHideAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HideAt
+	}
+	return nil
+}
+
+func (x *ExpiryClock) GetEraseAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EraseAt
+	}
+	return nil
+}
+
+func (x *ExpiryClock) GetQuorum() bool {
+	if x != nil {
+		return x.Quorum
+	}
+	return false
+}
+
+func (x *ExpiryClock) GetAgreed() bool {
+	if x != nil {
+		return x.Agreed
+	}
+	return false
+}
+
+func (x *ExpiryClock) GetConfirmedUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ConfirmedUntil
+	}
+	return nil
+}
+
+// AuditStatus is how far the audit trail is.
+type AuditStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Entries.
+	Entries uint64 `protobuf:"varint,1,opt,name=entries,proto3" json:"entries,omitempty"`
+	// Intervals that are closed, each a leaf of what is countersigned.
+	Intervals uint64 `protobuf:"varint,2,opt,name=intervals,proto3" json:"intervals,omitempty"`
+	// The member that countersigns; empty: none can be had.
+	Witness string `protobuf:"bytes,3,opt,name=witness,proto3" json:"witness,omitempty"`
+	// How many intervals it has countersigned.
+	Witnessed uint64 `protobuf:"varint,4,opt,name=witnessed,proto3" json:"witnessed,omitempty"`
+	// When it did so last.
+	WitnessedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=witnessed_at,json=witnessedAt,proto3" json:"witnessed_at,omitempty"`
+	// Alerts of honey records that no auditor has seen.
+	Alerts        uint64 `protobuf:"varint,6,opt,name=alerts,proto3" json:"alerts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditStatus) Reset() {
+	*x = AuditStatus{}
+	mi := &file_entente_v1_admin_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditStatus) ProtoMessage() {}
+
+func (x *AuditStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditStatus.ProtoReflect.Descriptor instead.
+func (*AuditStatus) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *AuditStatus) GetEntries() uint64 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
+func (x *AuditStatus) GetIntervals() uint64 {
+	if x != nil {
+		return x.Intervals
+	}
+	return 0
+}
+
+func (x *AuditStatus) GetWitness() string {
+	if x != nil {
+		return x.Witness
+	}
+	return ""
+}
+
+func (x *AuditStatus) GetWitnessed() uint64 {
+	if x != nil {
+		return x.Witnessed
+	}
+	return 0
+}
+
+func (x *AuditStatus) GetWitnessedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WitnessedAt
+	}
+	return nil
+}
+
+func (x *AuditStatus) GetAlerts() uint64 {
+	if x != nil {
+		return x.Alerts
+	}
+	return 0
+}
+
 // UnconfirmedEntry is an entry that a reader has not signed for.
 type UnconfirmedEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -248,7 +493,7 @@ type UnconfirmedEntry struct {
 
 func (x *UnconfirmedEntry) Reset() {
 	*x = UnconfirmedEntry{}
-	mi := &file_entente_v1_admin_proto_msgTypes[2]
+	mi := &file_entente_v1_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -260,7 +505,7 @@ func (x *UnconfirmedEntry) String() string {
 func (*UnconfirmedEntry) ProtoMessage() {}
 
 func (x *UnconfirmedEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[2]
+	mi := &file_entente_v1_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -273,7 +518,7 @@ func (x *UnconfirmedEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnconfirmedEntry.ProtoReflect.Descriptor instead.
 func (*UnconfirmedEntry) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{2}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *UnconfirmedEntry) GetMember() string {
@@ -312,7 +557,7 @@ type PendingGrant struct {
 
 func (x *PendingGrant) Reset() {
 	*x = PendingGrant{}
-	mi := &file_entente_v1_admin_proto_msgTypes[3]
+	mi := &file_entente_v1_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -324,7 +569,7 @@ func (x *PendingGrant) String() string {
 func (*PendingGrant) ProtoMessage() {}
 
 func (x *PendingGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[3]
+	mi := &file_entente_v1_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -337,7 +582,7 @@ func (x *PendingGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PendingGrant.ProtoReflect.Descriptor instead.
 func (*PendingGrant) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{3}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PendingGrant) GetStreamId() []byte {
@@ -392,7 +637,7 @@ type StreamStatus struct {
 
 func (x *StreamStatus) Reset() {
 	*x = StreamStatus{}
-	mi := &file_entente_v1_admin_proto_msgTypes[4]
+	mi := &file_entente_v1_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -404,7 +649,7 @@ func (x *StreamStatus) String() string {
 func (*StreamStatus) ProtoMessage() {}
 
 func (x *StreamStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[4]
+	mi := &file_entente_v1_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -417,7 +662,7 @@ func (x *StreamStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamStatus.ProtoReflect.Descriptor instead.
 func (*StreamStatus) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{4}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *StreamStatus) GetStreamId() []byte {
@@ -518,7 +763,7 @@ type ReaderStatus struct {
 
 func (x *ReaderStatus) Reset() {
 	*x = ReaderStatus{}
-	mi := &file_entente_v1_admin_proto_msgTypes[5]
+	mi := &file_entente_v1_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -530,7 +775,7 @@ func (x *ReaderStatus) String() string {
 func (*ReaderStatus) ProtoMessage() {}
 
 func (x *ReaderStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[5]
+	mi := &file_entente_v1_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -543,7 +788,7 @@ func (x *ReaderStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReaderStatus.ProtoReflect.Descriptor instead.
 func (*ReaderStatus) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{5}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReaderStatus) GetMember() string {
@@ -615,7 +860,7 @@ type PeerStatus struct {
 
 func (x *PeerStatus) Reset() {
 	*x = PeerStatus{}
-	mi := &file_entente_v1_admin_proto_msgTypes[6]
+	mi := &file_entente_v1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -627,7 +872,7 @@ func (x *PeerStatus) String() string {
 func (*PeerStatus) ProtoMessage() {}
 
 func (x *PeerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[6]
+	mi := &file_entente_v1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -640,7 +885,7 @@ func (x *PeerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerStatus.ProtoReflect.Descriptor instead.
 func (*PeerStatus) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{6}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PeerStatus) GetMember() string {
@@ -717,7 +962,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_entente_v1_admin_proto_msgTypes[7]
+	mi := &file_entente_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -729,7 +974,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[7]
+	mi := &file_entente_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -742,7 +987,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{7}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *BackupRequest) GetName() string {
@@ -767,7 +1012,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_entente_v1_admin_proto_msgTypes[8]
+	mi := &file_entente_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -779,7 +1024,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[8]
+	mi := &file_entente_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -792,7 +1037,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{8}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *BackupResponse) GetWrittenBytes() uint64 {
@@ -833,7 +1078,7 @@ type BackupResult struct {
 
 func (x *BackupResult) Reset() {
 	*x = BackupResult{}
-	mi := &file_entente_v1_admin_proto_msgTypes[9]
+	mi := &file_entente_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +1090,7 @@ func (x *BackupResult) String() string {
 func (*BackupResult) ProtoMessage() {}
 
 func (x *BackupResult) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[9]
+	mi := &file_entente_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -858,7 +1103,7 @@ func (x *BackupResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResult.ProtoReflect.Descriptor instead.
 func (*BackupResult) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *BackupResult) GetPath() string {
@@ -898,7 +1143,7 @@ type ResealRequest struct {
 
 func (x *ResealRequest) Reset() {
 	*x = ResealRequest{}
-	mi := &file_entente_v1_admin_proto_msgTypes[10]
+	mi := &file_entente_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -910,7 +1155,7 @@ func (x *ResealRequest) String() string {
 func (*ResealRequest) ProtoMessage() {}
 
 func (x *ResealRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[10]
+	mi := &file_entente_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -923,7 +1168,7 @@ func (x *ResealRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResealRequest.ProtoReflect.Descriptor instead.
 func (*ResealRequest) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 // ResealResponse is progress; the last one has done equal to total.
@@ -941,7 +1186,7 @@ type ResealResponse struct {
 
 func (x *ResealResponse) Reset() {
 	*x = ResealResponse{}
-	mi := &file_entente_v1_admin_proto_msgTypes[11]
+	mi := &file_entente_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1198,7 @@ func (x *ResealResponse) String() string {
 func (*ResealResponse) ProtoMessage() {}
 
 func (x *ResealResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[11]
+	mi := &file_entente_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1211,7 @@ func (x *ResealResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResealResponse.ProtoReflect.Descriptor instead.
 func (*ResealResponse) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ResealResponse) GetDone() uint64 {
@@ -1005,7 +1250,7 @@ type ExportStreamsRequest struct {
 
 func (x *ExportStreamsRequest) Reset() {
 	*x = ExportStreamsRequest{}
-	mi := &file_entente_v1_admin_proto_msgTypes[12]
+	mi := &file_entente_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +1262,7 @@ func (x *ExportStreamsRequest) String() string {
 func (*ExportStreamsRequest) ProtoMessage() {}
 
 func (x *ExportStreamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[12]
+	mi := &file_entente_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +1275,7 @@ func (x *ExportStreamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportStreamsRequest.ProtoReflect.Descriptor instead.
 func (*ExportStreamsRequest) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExportStreamsRequest) GetReader() string {
@@ -1073,7 +1318,7 @@ type ExportStreamsResponse struct {
 
 func (x *ExportStreamsResponse) Reset() {
 	*x = ExportStreamsResponse{}
-	mi := &file_entente_v1_admin_proto_msgTypes[13]
+	mi := &file_entente_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1085,7 +1330,7 @@ func (x *ExportStreamsResponse) String() string {
 func (*ExportStreamsResponse) ProtoMessage() {}
 
 func (x *ExportStreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[13]
+	mi := &file_entente_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1098,7 +1343,7 @@ func (x *ExportStreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportStreamsResponse.ProtoReflect.Descriptor instead.
 func (*ExportStreamsResponse) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ExportStreamsResponse) GetContent() isExportStreamsResponse_Content {
@@ -1211,7 +1456,7 @@ type ExportHeader struct {
 
 func (x *ExportHeader) Reset() {
 	*x = ExportHeader{}
-	mi := &file_entente_v1_admin_proto_msgTypes[14]
+	mi := &file_entente_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1468,7 @@ func (x *ExportHeader) String() string {
 func (*ExportHeader) ProtoMessage() {}
 
 func (x *ExportHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[14]
+	mi := &file_entente_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1481,7 @@ func (x *ExportHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportHeader.ProtoReflect.Descriptor instead.
 func (*ExportHeader) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ExportHeader) GetFederationId() []byte {
@@ -1287,7 +1532,7 @@ type ExportEnd struct {
 
 func (x *ExportEnd) Reset() {
 	*x = ExportEnd{}
-	mi := &file_entente_v1_admin_proto_msgTypes[15]
+	mi := &file_entente_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1544,7 @@ func (x *ExportEnd) String() string {
 func (*ExportEnd) ProtoMessage() {}
 
 func (x *ExportEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[15]
+	mi := &file_entente_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1557,7 @@ func (x *ExportEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportEnd.ProtoReflect.Descriptor instead.
 func (*ExportEnd) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ExportEnd) GetMessages() uint64 {
@@ -1345,7 +1590,7 @@ type ImportStreamsRequest struct {
 
 func (x *ImportStreamsRequest) Reset() {
 	*x = ImportStreamsRequest{}
-	mi := &file_entente_v1_admin_proto_msgTypes[16]
+	mi := &file_entente_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1357,7 +1602,7 @@ func (x *ImportStreamsRequest) String() string {
 func (*ImportStreamsRequest) ProtoMessage() {}
 
 func (x *ImportStreamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[16]
+	mi := &file_entente_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1370,7 +1615,7 @@ func (x *ImportStreamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportStreamsRequest.ProtoReflect.Descriptor instead.
 func (*ImportStreamsRequest) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ImportStreamsRequest) GetContent() isImportStreamsRequest_Content {
@@ -1427,7 +1672,7 @@ type ImportOptions struct {
 
 func (x *ImportOptions) Reset() {
 	*x = ImportOptions{}
-	mi := &file_entente_v1_admin_proto_msgTypes[17]
+	mi := &file_entente_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1439,7 +1684,7 @@ func (x *ImportOptions) String() string {
 func (*ImportOptions) ProtoMessage() {}
 
 func (x *ImportOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[17]
+	mi := &file_entente_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1452,7 +1697,7 @@ func (x *ImportOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportOptions.ProtoReflect.Descriptor instead.
 func (*ImportOptions) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ImportOptions) GetCheckOnly() bool {
@@ -1475,7 +1720,7 @@ type ImportStreamsResponse struct {
 
 func (x *ImportStreamsResponse) Reset() {
 	*x = ImportStreamsResponse{}
-	mi := &file_entente_v1_admin_proto_msgTypes[18]
+	mi := &file_entente_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1487,7 +1732,7 @@ func (x *ImportStreamsResponse) String() string {
 func (*ImportStreamsResponse) ProtoMessage() {}
 
 func (x *ImportStreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[18]
+	mi := &file_entente_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1500,7 +1745,7 @@ func (x *ImportStreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportStreamsResponse.ProtoReflect.Descriptor instead.
 func (*ImportStreamsResponse) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ImportStreamsResponse) GetOwners() []*ImportedStreams {
@@ -1536,7 +1781,7 @@ type ImportedStreams struct {
 
 func (x *ImportedStreams) Reset() {
 	*x = ImportedStreams{}
-	mi := &file_entente_v1_admin_proto_msgTypes[19]
+	mi := &file_entente_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +1793,7 @@ func (x *ImportedStreams) String() string {
 func (*ImportedStreams) ProtoMessage() {}
 
 func (x *ImportedStreams) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_admin_proto_msgTypes[19]
+	mi := &file_entente_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +1806,7 @@ func (x *ImportedStreams) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportedStreams.ProtoReflect.Descriptor instead.
 func (*ImportedStreams) Descriptor() ([]byte, []int) {
-	return file_entente_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ImportedStreams) GetOwner() string {
@@ -1599,13 +1844,270 @@ func (x *ImportedStreams) GetNote() string {
 	return ""
 }
 
+// CompactRequest has no fields.
+type CompactRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompactRequest) Reset() {
+	*x = CompactRequest{}
+	mi := &file_entente_v1_admin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompactRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompactRequest) ProtoMessage() {}
+
+func (x *CompactRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompactRequest.ProtoReflect.Descriptor instead.
+func (*CompactRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{22}
+}
+
+// CompactResponse is progress, and at the end the result.
+type CompactResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Values copied so far.
+	Done uint64 `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	// How many there are.
+	Total uint64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	// Set once, at the end.
+	Result        *CompactResult `protobuf:"bytes,3,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompactResponse) Reset() {
+	*x = CompactResponse{}
+	mi := &file_entente_v1_admin_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompactResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompactResponse) ProtoMessage() {}
+
+func (x *CompactResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompactResponse.ProtoReflect.Descriptor instead.
+func (*CompactResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *CompactResponse) GetDone() uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *CompactResponse) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *CompactResponse) GetResult() *CompactResult {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+// CompactResult is a compaction that is done.
+type CompactResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Size of the data file before.
+	BytesBefore uint64 `protobuf:"varint,1,opt,name=bytes_before,json=bytesBefore,proto3" json:"bytes_before,omitempty"`
+	// Size of the data file after.
+	BytesAfter uint64 `protobuf:"varint,2,opt,name=bytes_after,json=bytesAfter,proto3" json:"bytes_after,omitempty"`
+	// How many values there are.
+	Values        uint64 `protobuf:"varint,3,opt,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompactResult) Reset() {
+	*x = CompactResult{}
+	mi := &file_entente_v1_admin_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompactResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompactResult) ProtoMessage() {}
+
+func (x *CompactResult) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompactResult.ProtoReflect.Descriptor instead.
+func (*CompactResult) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *CompactResult) GetBytesBefore() uint64 {
+	if x != nil {
+		return x.BytesBefore
+	}
+	return 0
+}
+
+func (x *CompactResult) GetBytesAfter() uint64 {
+	if x != nil {
+		return x.BytesAfter
+	}
+	return 0
+}
+
+func (x *CompactResult) GetValues() uint64 {
+	if x != nil {
+		return x.Values
+	}
+	return 0
+}
+
+// ConfirmClockRequest says that the node's clock is right.
+type ConfirmClockRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The time by the operator's own clock: it must be within 5 minutes of the node's.
+	Now           *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=now,proto3" json:"now,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmClockRequest) Reset() {
+	*x = ConfirmClockRequest{}
+	mi := &file_entente_v1_admin_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmClockRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmClockRequest) ProtoMessage() {}
+
+func (x *ConfirmClockRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmClockRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmClockRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ConfirmClockRequest) GetNow() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Now
+	}
+	return nil
+}
+
+// ConfirmClockResponse says what follows.
+type ConfirmClockResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The clock as it stands now.
+	ExpiryClock   *ExpiryClock `protobuf:"bytes,1,opt,name=expiry_clock,json=expiryClock,proto3" json:"expiry_clock,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmClockResponse) Reset() {
+	*x = ConfirmClockResponse{}
+	mi := &file_entente_v1_admin_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmClockResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmClockResponse) ProtoMessage() {}
+
+func (x *ConfirmClockResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_admin_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmClockResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmClockResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_admin_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ConfirmClockResponse) GetExpiryClock() *ExpiryClock {
+	if x != nil {
+		return x.ExpiryClock
+	}
+	return nil
+}
+
 var File_entente_v1_admin_proto protoreflect.FileDescriptor
 
 const file_entente_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"\x16entente/v1/admin.proto\x12\n" +
 	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19entente/v1/exchange.proto\x1a\x17entente/v1/intake.proto\x1a\x17entente/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
-	"\x10GetStatusRequest\"\x9b\x05\n" +
+	"\x10GetStatusRequest\"\xa4\b\n" +
 	"\x11GetStatusResponse\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12#\n" +
@@ -1623,7 +2125,29 @@ const file_entente_v1_admin_proto_rawDesc = "" +
 	"\x12oldest_unconfirmed\x18\f \x01(\v2\x1c.entente.v1.UnconfirmedEntryR\x11oldestUnconfirmed\x12?\n" +
 	"\x0epending_grants\x18\r \x03(\v2\x18.entente.v1.PendingGrantR\rpendingGrants\x121\n" +
 	"\x14revoked_certificates\x18\x0e \x01(\x04R\x13revokedCertificates\x12&\n" +
-	"\x0fstore_max_bytes\x18\x0f \x01(\x04R\rstoreMaxBytes\"\x88\x01\n" +
+	"\x0fstore_max_bytes\x18\x0f \x01(\x04R\rstoreMaxBytes\x12:\n" +
+	"\fexpiry_clock\x18\x10 \x01(\v2\x17.entente.v1.ExpiryClockR\vexpiryClock\x12-\n" +
+	"\x05audit\x18\x11 \x01(\v2\x17.entente.v1.AuditStatusR\x05audit\x12\x1f\n" +
+	"\vrecords_due\x18\x12 \x01(\x04R\n" +
+	"recordsDue\x12)\n" +
+	"\x10releases_pending\x18\x13 \x01(\x04R\x0freleasesPending\x12-\n" +
+	"\x12deliveries_overdue\x18\x14 \x01(\x04R\x11deliveriesOverdue\x12#\n" +
+	"\rerased_values\x18\x15 \x01(\x04R\ferasedValues\x12=\n" +
+	"\ferased_since\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\verasedSince\x12=\n" +
+	"\fcompacted_at\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\vcompactedAt\"\xee\x01\n" +
+	"\vExpiryClock\x123\n" +
+	"\ahide_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x06hideAt\x125\n" +
+	"\berase_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aeraseAt\x12\x16\n" +
+	"\x06quorum\x18\x03 \x01(\bR\x06quorum\x12\x16\n" +
+	"\x06agreed\x18\x04 \x01(\bR\x06agreed\x12C\n" +
+	"\x0fconfirmed_until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x0econfirmedUntil\"\xd4\x01\n" +
+	"\vAuditStatus\x12\x18\n" +
+	"\aentries\x18\x01 \x01(\x04R\aentries\x12\x1c\n" +
+	"\tintervals\x18\x02 \x01(\x04R\tintervals\x12\x18\n" +
+	"\awitness\x18\x03 \x01(\tR\awitness\x12\x1c\n" +
+	"\twitnessed\x18\x04 \x01(\x04R\twitnessed\x12=\n" +
+	"\fwitnessed_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vwitnessedAt\x12\x16\n" +
+	"\x06alerts\x18\x06 \x01(\x04R\x06alerts\"\x88\x01\n" +
 	"\x10UnconfirmedEntry\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12*\n" +
 	"\x05entry\x18\x02 \x01(\v2\x14.entente.v1.EntryRefR\x05entry\x120\n" +
@@ -1720,13 +2244,29 @@ const file_entente_v1_admin_proto_rawDesc = "" +
 	"\astreams\x18\x02 \x01(\x04R\astreams\x12\x18\n" +
 	"\aentries\x18\x03 \x01(\x04R\aentries\x12 \n" +
 	"\vwithdrawals\x18\x04 \x01(\x04R\vwithdrawals\x12\x12\n" +
-	"\x04note\x18\x05 \x01(\tR\x04note2\x8e\x03\n" +
+	"\x04note\x18\x05 \x01(\tR\x04note\"\x10\n" +
+	"\x0eCompactRequest\"n\n" +
+	"\x0fCompactResponse\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\x04R\x04done\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x04R\x05total\x121\n" +
+	"\x06result\x18\x03 \x01(\v2\x19.entente.v1.CompactResultR\x06result\"k\n" +
+	"\rCompactResult\x12!\n" +
+	"\fbytes_before\x18\x01 \x01(\x04R\vbytesBefore\x12\x1f\n" +
+	"\vbytes_after\x18\x02 \x01(\x04R\n" +
+	"bytesAfter\x12\x16\n" +
+	"\x06values\x18\x03 \x01(\x04R\x06values\"K\n" +
+	"\x13ConfirmClockRequest\x124\n" +
+	"\x03now\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x03now\"R\n" +
+	"\x14ConfirmClockResponse\x12:\n" +
+	"\fexpiry_clock\x18\x01 \x01(\v2\x17.entente.v1.ExpiryClockR\vexpiryClock2\xa7\x04\n" +
 	"\fAdminService\x12H\n" +
 	"\tGetStatus\x12\x1c.entente.v1.GetStatusRequest\x1a\x1d.entente.v1.GetStatusResponse\x12A\n" +
 	"\x06Backup\x12\x19.entente.v1.BackupRequest\x1a\x1a.entente.v1.BackupResponse0\x01\x12A\n" +
 	"\x06Reseal\x12\x19.entente.v1.ResealRequest\x1a\x1a.entente.v1.ResealResponse0\x01\x12V\n" +
 	"\rExportStreams\x12 .entente.v1.ExportStreamsRequest\x1a!.entente.v1.ExportStreamsResponse0\x01\x12V\n" +
-	"\rImportStreams\x12 .entente.v1.ImportStreamsRequest\x1a!.entente.v1.ImportStreamsResponse(\x01B4Z2entente.example/entente/proto/entente/v1;ententev1b\x06proto3"
+	"\rImportStreams\x12 .entente.v1.ImportStreamsRequest\x1a!.entente.v1.ImportStreamsResponse(\x01\x12D\n" +
+	"\aCompact\x12\x1a.entente.v1.CompactRequest\x1a\x1b.entente.v1.CompactResponse0\x01\x12Q\n" +
+	"\fConfirmClock\x12\x1f.entente.v1.ConfirmClockRequest\x1a .entente.v1.ConfirmClockResponseB4Z2entente.example/entente/proto/entente/v1;ententev1b\x06proto3"
 
 var (
 	file_entente_v1_admin_proto_rawDescOnce sync.Once
@@ -1740,75 +2280,97 @@ func file_entente_v1_admin_proto_rawDescGZIP() []byte {
 	return file_entente_v1_admin_proto_rawDescData
 }
 
-var file_entente_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_entente_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_entente_v1_admin_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),      // 0: entente.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),     // 1: entente.v1.GetStatusResponse
-	(*UnconfirmedEntry)(nil),      // 2: entente.v1.UnconfirmedEntry
-	(*PendingGrant)(nil),          // 3: entente.v1.PendingGrant
-	(*StreamStatus)(nil),          // 4: entente.v1.StreamStatus
-	(*ReaderStatus)(nil),          // 5: entente.v1.ReaderStatus
-	(*PeerStatus)(nil),            // 6: entente.v1.PeerStatus
-	(*BackupRequest)(nil),         // 7: entente.v1.BackupRequest
-	(*BackupResponse)(nil),        // 8: entente.v1.BackupResponse
-	(*BackupResult)(nil),          // 9: entente.v1.BackupResult
-	(*ResealRequest)(nil),         // 10: entente.v1.ResealRequest
-	(*ResealResponse)(nil),        // 11: entente.v1.ResealResponse
-	(*ExportStreamsRequest)(nil),  // 12: entente.v1.ExportStreamsRequest
-	(*ExportStreamsResponse)(nil), // 13: entente.v1.ExportStreamsResponse
-	(*ExportHeader)(nil),          // 14: entente.v1.ExportHeader
-	(*ExportEnd)(nil),             // 15: entente.v1.ExportEnd
-	(*ImportStreamsRequest)(nil),  // 16: entente.v1.ImportStreamsRequest
-	(*ImportOptions)(nil),         // 17: entente.v1.ImportOptions
-	(*ImportStreamsResponse)(nil), // 18: entente.v1.ImportStreamsResponse
-	(*ImportedStreams)(nil),       // 19: entente.v1.ImportedStreams
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
-	(*EntryRef)(nil),              // 21: entente.v1.EntryRef
-	(StreamKind)(0),               // 22: entente.v1.StreamKind
-	(DeliveryState)(0),            // 23: entente.v1.DeliveryState
-	(*PullResponse)(nil),          // 24: entente.v1.PullResponse
-	(*SignedDocument)(nil),        // 25: entente.v1.SignedDocument
+	(*ExpiryClock)(nil),           // 2: entente.v1.ExpiryClock
+	(*AuditStatus)(nil),           // 3: entente.v1.AuditStatus
+	(*UnconfirmedEntry)(nil),      // 4: entente.v1.UnconfirmedEntry
+	(*PendingGrant)(nil),          // 5: entente.v1.PendingGrant
+	(*StreamStatus)(nil),          // 6: entente.v1.StreamStatus
+	(*ReaderStatus)(nil),          // 7: entente.v1.ReaderStatus
+	(*PeerStatus)(nil),            // 8: entente.v1.PeerStatus
+	(*BackupRequest)(nil),         // 9: entente.v1.BackupRequest
+	(*BackupResponse)(nil),        // 10: entente.v1.BackupResponse
+	(*BackupResult)(nil),          // 11: entente.v1.BackupResult
+	(*ResealRequest)(nil),         // 12: entente.v1.ResealRequest
+	(*ResealResponse)(nil),        // 13: entente.v1.ResealResponse
+	(*ExportStreamsRequest)(nil),  // 14: entente.v1.ExportStreamsRequest
+	(*ExportStreamsResponse)(nil), // 15: entente.v1.ExportStreamsResponse
+	(*ExportHeader)(nil),          // 16: entente.v1.ExportHeader
+	(*ExportEnd)(nil),             // 17: entente.v1.ExportEnd
+	(*ImportStreamsRequest)(nil),  // 18: entente.v1.ImportStreamsRequest
+	(*ImportOptions)(nil),         // 19: entente.v1.ImportOptions
+	(*ImportStreamsResponse)(nil), // 20: entente.v1.ImportStreamsResponse
+	(*ImportedStreams)(nil),       // 21: entente.v1.ImportedStreams
+	(*CompactRequest)(nil),        // 22: entente.v1.CompactRequest
+	(*CompactResponse)(nil),       // 23: entente.v1.CompactResponse
+	(*CompactResult)(nil),         // 24: entente.v1.CompactResult
+	(*ConfirmClockRequest)(nil),   // 25: entente.v1.ConfirmClockRequest
+	(*ConfirmClockResponse)(nil),  // 26: entente.v1.ConfirmClockResponse
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(*EntryRef)(nil),              // 28: entente.v1.EntryRef
+	(StreamKind)(0),               // 29: entente.v1.StreamKind
+	(DeliveryState)(0),            // 30: entente.v1.DeliveryState
+	(*PullResponse)(nil),          // 31: entente.v1.PullResponse
+	(*SignedDocument)(nil),        // 32: entente.v1.SignedDocument
 }
 var file_entente_v1_admin_proto_depIdxs = []int32{
-	20, // 0: entente.v1.GetStatusResponse.roster_expires_at:type_name -> google.protobuf.Timestamp
-	4,  // 1: entente.v1.GetStatusResponse.streams:type_name -> entente.v1.StreamStatus
-	6,  // 2: entente.v1.GetStatusResponse.peers:type_name -> entente.v1.PeerStatus
-	2,  // 3: entente.v1.GetStatusResponse.oldest_unconfirmed:type_name -> entente.v1.UnconfirmedEntry
-	3,  // 4: entente.v1.GetStatusResponse.pending_grants:type_name -> entente.v1.PendingGrant
-	21, // 5: entente.v1.UnconfirmedEntry.entry:type_name -> entente.v1.EntryRef
-	20, // 6: entente.v1.UnconfirmedEntry.since:type_name -> google.protobuf.Timestamp
-	20, // 7: entente.v1.PendingGrant.opens_at:type_name -> google.protobuf.Timestamp
-	22, // 8: entente.v1.StreamStatus.kind:type_name -> entente.v1.StreamKind
-	5,  // 9: entente.v1.StreamStatus.readers:type_name -> entente.v1.ReaderStatus
-	20, // 10: entente.v1.StreamStatus.signed_at:type_name -> google.protobuf.Timestamp
-	23, // 11: entente.v1.ReaderStatus.state:type_name -> entente.v1.DeliveryState
-	20, // 12: entente.v1.ReaderStatus.confirmed_at:type_name -> google.protobuf.Timestamp
-	20, // 13: entente.v1.PeerStatus.fresh_at:type_name -> google.protobuf.Timestamp
-	20, // 14: entente.v1.PeerStatus.relayed_at:type_name -> google.protobuf.Timestamp
-	9,  // 15: entente.v1.BackupResponse.result:type_name -> entente.v1.BackupResult
-	20, // 16: entente.v1.BackupResult.taken_at:type_name -> google.protobuf.Timestamp
-	14, // 17: entente.v1.ExportStreamsResponse.header:type_name -> entente.v1.ExportHeader
-	24, // 18: entente.v1.ExportStreamsResponse.pull:type_name -> entente.v1.PullResponse
-	25, // 19: entente.v1.ExportStreamsResponse.receipt:type_name -> entente.v1.SignedDocument
-	15, // 20: entente.v1.ExportStreamsResponse.end:type_name -> entente.v1.ExportEnd
-	20, // 21: entente.v1.ExportHeader.exported_at:type_name -> google.protobuf.Timestamp
-	17, // 22: entente.v1.ImportStreamsRequest.options:type_name -> entente.v1.ImportOptions
-	19, // 23: entente.v1.ImportStreamsResponse.owners:type_name -> entente.v1.ImportedStreams
-	0,  // 24: entente.v1.AdminService.GetStatus:input_type -> entente.v1.GetStatusRequest
-	7,  // 25: entente.v1.AdminService.Backup:input_type -> entente.v1.BackupRequest
-	10, // 26: entente.v1.AdminService.Reseal:input_type -> entente.v1.ResealRequest
-	12, // 27: entente.v1.AdminService.ExportStreams:input_type -> entente.v1.ExportStreamsRequest
-	16, // 28: entente.v1.AdminService.ImportStreams:input_type -> entente.v1.ImportStreamsRequest
-	1,  // 29: entente.v1.AdminService.GetStatus:output_type -> entente.v1.GetStatusResponse
-	8,  // 30: entente.v1.AdminService.Backup:output_type -> entente.v1.BackupResponse
-	11, // 31: entente.v1.AdminService.Reseal:output_type -> entente.v1.ResealResponse
-	13, // 32: entente.v1.AdminService.ExportStreams:output_type -> entente.v1.ExportStreamsResponse
-	18, // 33: entente.v1.AdminService.ImportStreams:output_type -> entente.v1.ImportStreamsResponse
-	29, // [29:34] is the sub-list for method output_type
-	24, // [24:29] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	27, // 0: entente.v1.GetStatusResponse.roster_expires_at:type_name -> google.protobuf.Timestamp
+	6,  // 1: entente.v1.GetStatusResponse.streams:type_name -> entente.v1.StreamStatus
+	8,  // 2: entente.v1.GetStatusResponse.peers:type_name -> entente.v1.PeerStatus
+	4,  // 3: entente.v1.GetStatusResponse.oldest_unconfirmed:type_name -> entente.v1.UnconfirmedEntry
+	5,  // 4: entente.v1.GetStatusResponse.pending_grants:type_name -> entente.v1.PendingGrant
+	2,  // 5: entente.v1.GetStatusResponse.expiry_clock:type_name -> entente.v1.ExpiryClock
+	3,  // 6: entente.v1.GetStatusResponse.audit:type_name -> entente.v1.AuditStatus
+	27, // 7: entente.v1.GetStatusResponse.erased_since:type_name -> google.protobuf.Timestamp
+	27, // 8: entente.v1.GetStatusResponse.compacted_at:type_name -> google.protobuf.Timestamp
+	27, // 9: entente.v1.ExpiryClock.hide_at:type_name -> google.protobuf.Timestamp
+	27, // 10: entente.v1.ExpiryClock.erase_at:type_name -> google.protobuf.Timestamp
+	27, // 11: entente.v1.ExpiryClock.confirmed_until:type_name -> google.protobuf.Timestamp
+	27, // 12: entente.v1.AuditStatus.witnessed_at:type_name -> google.protobuf.Timestamp
+	28, // 13: entente.v1.UnconfirmedEntry.entry:type_name -> entente.v1.EntryRef
+	27, // 14: entente.v1.UnconfirmedEntry.since:type_name -> google.protobuf.Timestamp
+	27, // 15: entente.v1.PendingGrant.opens_at:type_name -> google.protobuf.Timestamp
+	29, // 16: entente.v1.StreamStatus.kind:type_name -> entente.v1.StreamKind
+	7,  // 17: entente.v1.StreamStatus.readers:type_name -> entente.v1.ReaderStatus
+	27, // 18: entente.v1.StreamStatus.signed_at:type_name -> google.protobuf.Timestamp
+	30, // 19: entente.v1.ReaderStatus.state:type_name -> entente.v1.DeliveryState
+	27, // 20: entente.v1.ReaderStatus.confirmed_at:type_name -> google.protobuf.Timestamp
+	27, // 21: entente.v1.PeerStatus.fresh_at:type_name -> google.protobuf.Timestamp
+	27, // 22: entente.v1.PeerStatus.relayed_at:type_name -> google.protobuf.Timestamp
+	11, // 23: entente.v1.BackupResponse.result:type_name -> entente.v1.BackupResult
+	27, // 24: entente.v1.BackupResult.taken_at:type_name -> google.protobuf.Timestamp
+	16, // 25: entente.v1.ExportStreamsResponse.header:type_name -> entente.v1.ExportHeader
+	31, // 26: entente.v1.ExportStreamsResponse.pull:type_name -> entente.v1.PullResponse
+	32, // 27: entente.v1.ExportStreamsResponse.receipt:type_name -> entente.v1.SignedDocument
+	17, // 28: entente.v1.ExportStreamsResponse.end:type_name -> entente.v1.ExportEnd
+	27, // 29: entente.v1.ExportHeader.exported_at:type_name -> google.protobuf.Timestamp
+	19, // 30: entente.v1.ImportStreamsRequest.options:type_name -> entente.v1.ImportOptions
+	21, // 31: entente.v1.ImportStreamsResponse.owners:type_name -> entente.v1.ImportedStreams
+	24, // 32: entente.v1.CompactResponse.result:type_name -> entente.v1.CompactResult
+	27, // 33: entente.v1.ConfirmClockRequest.now:type_name -> google.protobuf.Timestamp
+	2,  // 34: entente.v1.ConfirmClockResponse.expiry_clock:type_name -> entente.v1.ExpiryClock
+	0,  // 35: entente.v1.AdminService.GetStatus:input_type -> entente.v1.GetStatusRequest
+	9,  // 36: entente.v1.AdminService.Backup:input_type -> entente.v1.BackupRequest
+	12, // 37: entente.v1.AdminService.Reseal:input_type -> entente.v1.ResealRequest
+	14, // 38: entente.v1.AdminService.ExportStreams:input_type -> entente.v1.ExportStreamsRequest
+	18, // 39: entente.v1.AdminService.ImportStreams:input_type -> entente.v1.ImportStreamsRequest
+	22, // 40: entente.v1.AdminService.Compact:input_type -> entente.v1.CompactRequest
+	25, // 41: entente.v1.AdminService.ConfirmClock:input_type -> entente.v1.ConfirmClockRequest
+	1,  // 42: entente.v1.AdminService.GetStatus:output_type -> entente.v1.GetStatusResponse
+	10, // 43: entente.v1.AdminService.Backup:output_type -> entente.v1.BackupResponse
+	13, // 44: entente.v1.AdminService.Reseal:output_type -> entente.v1.ResealResponse
+	15, // 45: entente.v1.AdminService.ExportStreams:output_type -> entente.v1.ExportStreamsResponse
+	20, // 46: entente.v1.AdminService.ImportStreams:output_type -> entente.v1.ImportStreamsResponse
+	23, // 47: entente.v1.AdminService.Compact:output_type -> entente.v1.CompactResponse
+	26, // 48: entente.v1.AdminService.ConfirmClock:output_type -> entente.v1.ConfirmClockResponse
+	42, // [42:49] is the sub-list for method output_type
+	35, // [35:42] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_entente_v1_admin_proto_init() }
@@ -1819,14 +2381,14 @@ func file_entente_v1_admin_proto_init() {
 	file_entente_v1_exchange_proto_init()
 	file_entente_v1_intake_proto_init()
 	file_entente_v1_stream_proto_init()
-	file_entente_v1_admin_proto_msgTypes[13].OneofWrappers = []any{
+	file_entente_v1_admin_proto_msgTypes[15].OneofWrappers = []any{
 		(*ExportStreamsResponse_Header)(nil),
 		(*ExportStreamsResponse_Owner)(nil),
 		(*ExportStreamsResponse_Pull)(nil),
 		(*ExportStreamsResponse_Receipt)(nil),
 		(*ExportStreamsResponse_End)(nil),
 	}
-	file_entente_v1_admin_proto_msgTypes[16].OneofWrappers = []any{
+	file_entente_v1_admin_proto_msgTypes[18].OneofWrappers = []any{
 		(*ImportStreamsRequest_Options)(nil),
 		(*ImportStreamsRequest_Message)(nil),
 	}
@@ -1836,7 +2398,7 @@ func file_entente_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_entente_v1_admin_proto_rawDesc), len(file_entente_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,8 @@ const (
 	AdminService_Reseal_FullMethodName        = "/entente.v1.AdminService/Reseal"
 	AdminService_ExportStreams_FullMethodName = "/entente.v1.AdminService/ExportStreams"
 	AdminService_ImportStreams_FullMethodName = "/entente.v1.AdminService/ImportStreams"
+	AdminService_Compact_FullMethodName       = "/entente.v1.AdminService/Compact"
+	AdminService_ConfirmClock_FullMethodName  = "/entente.v1.AdminService/ConfirmClock"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -44,6 +46,12 @@ type AdminServiceClient interface {
 	ExportStreams(ctx context.Context, in *ExportStreamsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportStreamsResponse], error)
 	// ImportStreams takes what ExportStreams of another node gave, with the verification of a pull.
 	ImportStreams(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportStreamsRequest, ImportStreamsResponse], error)
+	// Compact writes the data file anew without what was erased, while the node goes on. The node does so by itself within the
+	// bound of its configuration.
+	Compact(ctx context.Context, in *CompactRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CompactResponse], error)
+	// ConfirmClock says that the node's clock is right, where no quorum of members can tell: what has expired by it is then
+	// erased and not only hidden.
+	ConfirmClock(ctx context.Context, in *ConfirmClockRequest, opts ...grpc.CallOption) (*ConfirmClockResponse, error)
 }
 
 type adminServiceClient struct {
@@ -134,6 +142,35 @@ func (c *adminServiceClient) ImportStreams(ctx context.Context, opts ...grpc.Cal
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AdminService_ImportStreamsClient = grpc.ClientStreamingClient[ImportStreamsRequest, ImportStreamsResponse]
 
+func (c *adminServiceClient) Compact(ctx context.Context, in *CompactRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CompactResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[4], AdminService_Compact_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CompactRequest, CompactResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_CompactClient = grpc.ServerStreamingClient[CompactResponse]
+
+func (c *adminServiceClient) ConfirmClock(ctx context.Context, in *ConfirmClockRequest, opts ...grpc.CallOption) (*ConfirmClockResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConfirmClockResponse)
+	err := c.cc.Invoke(ctx, AdminService_ConfirmClock_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -152,6 +189,12 @@ type AdminServiceServer interface {
 	ExportStreams(*ExportStreamsRequest, grpc.ServerStreamingServer[ExportStreamsResponse]) error
 	// ImportStreams takes what ExportStreams of another node gave, with the verification of a pull.
 	ImportStreams(grpc.ClientStreamingServer[ImportStreamsRequest, ImportStreamsResponse]) error
+	// Compact writes the data file anew without what was erased, while the node goes on. The node does so by itself within the
+	// bound of its configuration.
+	Compact(*CompactRequest, grpc.ServerStreamingServer[CompactResponse]) error
+	// ConfirmClock says that the node's clock is right, where no quorum of members can tell: what has expired by it is then
+	// erased and not only hidden.
+	ConfirmClock(context.Context, *ConfirmClockRequest) (*ConfirmClockResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -176,6 +219,12 @@ func (UnimplementedAdminServiceServer) ExportStreams(*ExportStreamsRequest, grpc
 }
 func (UnimplementedAdminServiceServer) ImportStreams(grpc.ClientStreamingServer[ImportStreamsRequest, ImportStreamsResponse]) error {
 	return status.Error(codes.Unimplemented, "method ImportStreams not implemented")
+}
+func (UnimplementedAdminServiceServer) Compact(*CompactRequest, grpc.ServerStreamingServer[CompactResponse]) error {
+	return status.Error(codes.Unimplemented, "method Compact not implemented")
+}
+func (UnimplementedAdminServiceServer) ConfirmClock(context.Context, *ConfirmClockRequest) (*ConfirmClockResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConfirmClock not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -256,6 +305,35 @@ func _AdminService_ImportStreams_Handler(srv interface{}, stream grpc.ServerStre
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AdminService_ImportStreamsServer = grpc.ClientStreamingServer[ImportStreamsRequest, ImportStreamsResponse]
 
+func _AdminService_Compact_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(CompactRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AdminServiceServer).Compact(m, &grpc.GenericServerStream[CompactRequest, CompactResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_CompactServer = grpc.ServerStreamingServer[CompactResponse]
+
+func _AdminService_ConfirmClock_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConfirmClockRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ConfirmClock(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ConfirmClock_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ConfirmClock(ctx, req.(*ConfirmClockRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -266,6 +344,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetStatus",
 			Handler:    _AdminService_GetStatus_Handler,
+		},
+		{
+			MethodName: "ConfirmClock",
+			Handler:    _AdminService_ConfirmClock_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
@@ -288,6 +370,11 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "ImportStreams",
 			Handler:       _AdminService_ImportStreams_Handler,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Compact",
+			Handler:       _AdminService_Compact_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "entente/v1/admin.proto",

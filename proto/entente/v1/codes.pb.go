@@ -560,6 +560,7 @@ const (
 	WithdrawalReason_WITHDRAWAL_REASON_DUPLICATE         WithdrawalReason = 11 // The owner holds the same claim twice.
 	WithdrawalReason_WITHDRAWAL_REASON_RELEASED_IN_ERROR WithdrawalReason = 12 // Released by mistake, or to the wrong audience.
 	WithdrawalReason_WITHDRAWAL_REASON_OWNER_LEFT        WithdrawalReason = 13 // The owner leaves the federation or the project.
+	WithdrawalReason_WITHDRAWAL_REASON_RESTRICTED        WithdrawalReason = 14 // Its processing is restricted while its accuracy or lawfulness is examined; it may come back. Since contract 2.
 )
 
 // Enum value maps for WithdrawalReason.
@@ -578,6 +579,7 @@ var (
 		11: "WITHDRAWAL_REASON_DUPLICATE",
 		12: "WITHDRAWAL_REASON_RELEASED_IN_ERROR",
 		13: "WITHDRAWAL_REASON_OWNER_LEFT",
+		14: "WITHDRAWAL_REASON_RESTRICTED",
 	}
 	WithdrawalReason_value = map[string]int32{
 		"WITHDRAWAL_REASON_UNSPECIFIED":       0,
@@ -593,6 +595,7 @@ var (
 		"WITHDRAWAL_REASON_DUPLICATE":         11,
 		"WITHDRAWAL_REASON_RELEASED_IN_ERROR": 12,
 		"WITHDRAWAL_REASON_OWNER_LEFT":        13,
+		"WITHDRAWAL_REASON_RESTRICTED":        14,
 	}
 )
 
@@ -2422,7 +2425,7 @@ const file_entente_v1_codes_proto_rawDesc = "" +
 	"\x1eATTESTATION_KIND_LAWFUL_SOURCE\x10\x02\x12$\n" +
 	" ATTESTATION_KIND_QUALITY_CHECKED\x10\x03\x12(\n" +
 	"$ATTESTATION_KIND_THIRD_PARTY_CONSENT\x10\x04\x12\x1e\n" +
-	"\x1aATTESTATION_KIND_SANITISED\x10\x05*\xdc\x03\n" +
+	"\x1aATTESTATION_KIND_SANITISED\x10\x05*\xfe\x03\n" +
 	"\x10WithdrawalReason\x12!\n" +
 	"\x1dWITHDRAWAL_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bWITHDRAWAL_REASON_CORRECTED\x10\x01\x12 \n" +
@@ -2437,7 +2440,8 @@ const file_entente_v1_codes_proto_rawDesc = "" +
 	"\x12\x1f\n" +
 	"\x1bWITHDRAWAL_REASON_DUPLICATE\x10\v\x12'\n" +
 	"#WITHDRAWAL_REASON_RELEASED_IN_ERROR\x10\f\x12 \n" +
-	"\x1cWITHDRAWAL_REASON_OWNER_LEFT\x10\r*\x9a\x05\n" +
+	"\x1cWITHDRAWAL_REASON_OWNER_LEFT\x10\r\x12 \n" +
+	"\x1cWITHDRAWAL_REASON_RESTRICTED\x10\x0e*\x9a\x05\n" +
 	"\tCrimeArea\x12\x1a\n" +
 	"\x16CRIME_AREA_UNSPECIFIED\x10\x00\x12%\n" +
 	"!CRIME_AREA_TRAFFICKING_IN_PERSONS\x10\x01\x12\x14\n" +

@@ -10,6 +10,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -862,12 +863,343 @@ func (*SubmitReceiptsResponse) Descriptor() ([]byte, []int) {
 	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{12}
 }
 
+// WitnessAuditRequest asks for a countersignature.
+type WitnessAuditRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The head of the caller's trail: a C2SP signed note with the tlog-checkpoint text, signed by the caller. Its size counts
+	// intervals of time, not entries.
+	Checkpoint []byte `protobuf:"bytes,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// The size of the head that the called node signed last, as the caller remembers; 0: none.
+	From uint64 `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
+	// RFC 6962 consistency proof from there to the checkpoint.
+	Consistency   [][]byte `protobuf:"bytes,3,rep,name=consistency,proto3" json:"consistency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WitnessAuditRequest) Reset() {
+	*x = WitnessAuditRequest{}
+	mi := &file_entente_v1_exchange_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WitnessAuditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WitnessAuditRequest) ProtoMessage() {}
+
+func (x *WitnessAuditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_exchange_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WitnessAuditRequest.ProtoReflect.Descriptor instead.
+func (*WitnessAuditRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *WitnessAuditRequest) GetCheckpoint() []byte {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *WitnessAuditRequest) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *WitnessAuditRequest) GetConsistency() [][]byte {
+	if x != nil {
+		return x.Consistency
+	}
+	return nil
+}
+
+// WitnessAuditResponse is the countersignature.
+type WitnessAuditResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The called member's signature line for the note (C2SP tlog-cosignature), with its time. Empty where `from` was not the
+	// size that the called node signed last.
+	Cosignature []byte `protobuf:"bytes,1,opt,name=cosignature,proto3" json:"cosignature,omitempty"`
+	// The size that the called node has signed last.
+	Size          uint64 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WitnessAuditResponse) Reset() {
+	*x = WitnessAuditResponse{}
+	mi := &file_entente_v1_exchange_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WitnessAuditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WitnessAuditResponse) ProtoMessage() {}
+
+func (x *WitnessAuditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_exchange_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WitnessAuditResponse.ProtoReflect.Descriptor instead.
+func (*WitnessAuditResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *WitnessAuditResponse) GetCosignature() []byte {
+	if x != nil {
+		return x.Cosignature
+	}
+	return nil
+}
+
+func (x *WitnessAuditResponse) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+// ListDisclosuresRequest asks for a page.
+type ListDisclosuresRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only what was noted at or after this time; absent: all.
+	Since *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
+	// At most this many; 0 means 500, the most is 1,000.
+	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// From the response before.
+	PageToken     []byte `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDisclosuresRequest) Reset() {
+	*x = ListDisclosuresRequest{}
+	mi := &file_entente_v1_exchange_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDisclosuresRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDisclosuresRequest) ProtoMessage() {}
+
+func (x *ListDisclosuresRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_exchange_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDisclosuresRequest.ProtoReflect.Descriptor instead.
+func (*ListDisclosuresRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListDisclosuresRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ListDisclosuresRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListDisclosuresRequest) GetPageToken() []byte {
+	if x != nil {
+		return x.PageToken
+	}
+	return nil
+}
+
+// ListDisclosuresResponse is one page.
+type ListDisclosuresResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What concerns the caller's records, in order of time.
+	Disclosures []*Disclosure `protobuf:"bytes,1,rep,name=disclosures,proto3" json:"disclosures,omitempty"`
+	// For the next page; empty at the end.
+	NextPageToken []byte `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDisclosuresResponse) Reset() {
+	*x = ListDisclosuresResponse{}
+	mi := &file_entente_v1_exchange_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDisclosuresResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDisclosuresResponse) ProtoMessage() {}
+
+func (x *ListDisclosuresResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_exchange_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDisclosuresResponse.ProtoReflect.Descriptor instead.
+func (*ListDisclosuresResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListDisclosuresResponse) GetDisclosures() []*Disclosure {
+	if x != nil {
+		return x.Disclosures
+	}
+	return nil
+}
+
+func (x *ListDisclosuresResponse) GetNextPageToken() []byte {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return nil
+}
+
+// Disclosure is what one member's audit trail says of another member's records.
+type Disclosure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When.
+	At *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// What was done.
+	Operation AuditOperation `protobuf:"varint,2,opt,name=operation,proto3,enum=entente.v1.AuditOperation" json:"operation,omitempty"`
+	// The member to whom it went; empty where it stayed with the member whose trail it is.
+	Recipient string `protobuf:"bytes,3,opt,name=recipient,proto3" json:"recipient,omitempty"`
+	// For what purpose, where one was stated.
+	Purpose Purpose `protobuf:"varint,4,opt,name=purpose,proto3,enum=entente.v1.Purpose" json:"purpose,omitempty"`
+	// The caller's records, 16 bytes each.
+	RecordIds [][]byte `protobuf:"bytes,5,rep,name=record_ids,json=recordIds,proto3" json:"record_ids,omitempty"`
+	// Stretches of the caller's streams.
+	Ranges        []*AuditRange `protobuf:"bytes,6,rep,name=ranges,proto3" json:"ranges,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Disclosure) Reset() {
+	*x = Disclosure{}
+	mi := &file_entente_v1_exchange_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Disclosure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Disclosure) ProtoMessage() {}
+
+func (x *Disclosure) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_exchange_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Disclosure.ProtoReflect.Descriptor instead.
+func (*Disclosure) Descriptor() ([]byte, []int) {
+	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Disclosure) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Disclosure) GetOperation() AuditOperation {
+	if x != nil {
+		return x.Operation
+	}
+	return AuditOperation_AUDIT_OPERATION_UNSPECIFIED
+}
+
+func (x *Disclosure) GetRecipient() string {
+	if x != nil {
+		return x.Recipient
+	}
+	return ""
+}
+
+func (x *Disclosure) GetPurpose() Purpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return Purpose_PURPOSE_UNSPECIFIED
+}
+
+func (x *Disclosure) GetRecordIds() [][]byte {
+	if x != nil {
+		return x.RecordIds
+	}
+	return nil
+}
+
+func (x *Disclosure) GetRanges() []*AuditRange {
+	if x != nil {
+		return x.Ranges
+	}
+	return nil
+}
+
 var File_entente_v1_exchange_proto protoreflect.FileDescriptor
 
 const file_entente_v1_exchange_proto_rawDesc = "" +
 	"\n" +
 	"\x19entente/v1/exchange.proto\x12\n" +
-	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x17entente/v1/stream.proto\"v\n" +
+	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16entente/v1/audit.proto\x1a\x16entente/v1/codes.proto\x1a\x17entente/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"v\n" +
 	"\fHeadsRequest\x12\x1f\n" +
 	"\x06digest\x18\x01 \x01(\fB\a\xbaH\x04z\x02\x18 R\x06digest\x12&\n" +
 	"\x0fowned_by_caller\x18\x02 \x01(\bR\rownedByCaller\x12\x1d\n" +
@@ -920,11 +1252,40 @@ const file_entente_v1_exchange_proto_rawDesc = "" +
 	"\vconsistency\x18\x03 \x03(\fR\vconsistency\"\\\n" +
 	"\x15SubmitReceiptsRequest\x12C\n" +
 	"\breceipts\x18\x01 \x03(\v2\x1a.entente.v1.SignedDocumentB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\breceipts\"\x18\n" +
-	"\x16SubmitReceiptsResponse2\xe5\x01\n" +
+	"\x16SubmitReceiptsResponse\"\x81\x01\n" +
+	"\x13WitnessAuditRequest\x12*\n" +
+	"\n" +
+	"checkpoint\x18\x01 \x01(\fB\n" +
+	"\xbaH\az\x05\x10\x01\x18\x80 R\n" +
+	"checkpoint\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\x04R\x04from\x12*\n" +
+	"\vconsistency\x18\x03 \x03(\fB\b\xbaH\x05\x92\x01\x02\x10@R\vconsistency\"L\n" +
+	"\x14WitnessAuditResponse\x12 \n" +
+	"\vcosignature\x18\x01 \x01(\fR\vcosignature\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\"\x9a\x01\n" +
+	"\x16ListDisclosuresRequest\x120\n" +
+	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12%\n" +
+	"\tpage_size\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\fB\b\xbaH\x05z\x03\x18\x80\x02R\tpageToken\"{\n" +
+	"\x17ListDisclosuresResponse\x128\n" +
+	"\vdisclosures\x18\x01 \x03(\v2\x16.entente.v1.DisclosureR\vdisclosures\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\fR\rnextPageToken\"\x8e\x02\n" +
+	"\n" +
+	"Disclosure\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x128\n" +
+	"\toperation\x18\x02 \x01(\x0e2\x1a.entente.v1.AuditOperationR\toperation\x12\x1c\n" +
+	"\trecipient\x18\x03 \x01(\tR\trecipient\x12-\n" +
+	"\apurpose\x18\x04 \x01(\x0e2\x13.entente.v1.PurposeR\apurpose\x12\x1d\n" +
+	"\n" +
+	"record_ids\x18\x05 \x03(\fR\trecordIds\x12.\n" +
+	"\x06ranges\x18\x06 \x03(\v2\x16.entente.v1.AuditRangeR\x06ranges2\x94\x03\n" +
 	"\x0fExchangeService\x12<\n" +
 	"\x05Heads\x12\x18.entente.v1.HeadsRequest\x1a\x19.entente.v1.HeadsResponse\x12;\n" +
 	"\x04Pull\x12\x17.entente.v1.PullRequest\x1a\x18.entente.v1.PullResponse0\x01\x12W\n" +
-	"\x0eSubmitReceipts\x12!.entente.v1.SubmitReceiptsRequest\x1a\".entente.v1.SubmitReceiptsResponseB4Z2entente.example/entente/proto/entente/v1;ententev1b\x06proto3"
+	"\x0eSubmitReceipts\x12!.entente.v1.SubmitReceiptsRequest\x1a\".entente.v1.SubmitReceiptsResponse\x12Q\n" +
+	"\fWitnessAudit\x12\x1f.entente.v1.WitnessAuditRequest\x1a .entente.v1.WitnessAuditResponse\x12Z\n" +
+	"\x0fListDisclosures\x12\".entente.v1.ListDisclosuresRequest\x1a#.entente.v1.ListDisclosuresResponseB4Z2entente.example/entente/proto/entente/v1;ententev1b\x06proto3"
 
 var (
 	file_entente_v1_exchange_proto_rawDescOnce sync.Once
@@ -938,52 +1299,71 @@ func file_entente_v1_exchange_proto_rawDescGZIP() []byte {
 	return file_entente_v1_exchange_proto_rawDescData
 }
 
-var file_entente_v1_exchange_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_entente_v1_exchange_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_entente_v1_exchange_proto_goTypes = []any{
-	(*HeadsRequest)(nil),           // 0: entente.v1.HeadsRequest
-	(*HeadsResponse)(nil),          // 1: entente.v1.HeadsResponse
-	(*PullRequest)(nil),            // 2: entente.v1.PullRequest
-	(*PullResponse)(nil),           // 3: entente.v1.PullResponse
-	(*PositionsNeeded)(nil),        // 4: entente.v1.PositionsNeeded
-	(*GrantBatch)(nil),             // 5: entente.v1.GrantBatch
-	(*CaughtUp)(nil),               // 6: entente.v1.CaughtUp
-	(*CheckpointUpdate)(nil),       // 7: entente.v1.CheckpointUpdate
-	(*WithdrawalBatch)(nil),        // 8: entente.v1.WithdrawalBatch
-	(*ProvenHeader)(nil),           // 9: entente.v1.ProvenHeader
-	(*EntryBatch)(nil),             // 10: entente.v1.EntryBatch
-	(*SubmitReceiptsRequest)(nil),  // 11: entente.v1.SubmitReceiptsRequest
-	(*SubmitReceiptsResponse)(nil), // 12: entente.v1.SubmitReceiptsResponse
-	(*SignedDocument)(nil),         // 13: entente.v1.SignedDocument
-	(*StreamHead)(nil),             // 14: entente.v1.StreamHead
-	(*StreamPosition)(nil),         // 15: entente.v1.StreamPosition
-	(*Entry)(nil),                  // 16: entente.v1.Entry
+	(*HeadsRequest)(nil),            // 0: entente.v1.HeadsRequest
+	(*HeadsResponse)(nil),           // 1: entente.v1.HeadsResponse
+	(*PullRequest)(nil),             // 2: entente.v1.PullRequest
+	(*PullResponse)(nil),            // 3: entente.v1.PullResponse
+	(*PositionsNeeded)(nil),         // 4: entente.v1.PositionsNeeded
+	(*GrantBatch)(nil),              // 5: entente.v1.GrantBatch
+	(*CaughtUp)(nil),                // 6: entente.v1.CaughtUp
+	(*CheckpointUpdate)(nil),        // 7: entente.v1.CheckpointUpdate
+	(*WithdrawalBatch)(nil),         // 8: entente.v1.WithdrawalBatch
+	(*ProvenHeader)(nil),            // 9: entente.v1.ProvenHeader
+	(*EntryBatch)(nil),              // 10: entente.v1.EntryBatch
+	(*SubmitReceiptsRequest)(nil),   // 11: entente.v1.SubmitReceiptsRequest
+	(*SubmitReceiptsResponse)(nil),  // 12: entente.v1.SubmitReceiptsResponse
+	(*WitnessAuditRequest)(nil),     // 13: entente.v1.WitnessAuditRequest
+	(*WitnessAuditResponse)(nil),    // 14: entente.v1.WitnessAuditResponse
+	(*ListDisclosuresRequest)(nil),  // 15: entente.v1.ListDisclosuresRequest
+	(*ListDisclosuresResponse)(nil), // 16: entente.v1.ListDisclosuresResponse
+	(*Disclosure)(nil),              // 17: entente.v1.Disclosure
+	(*SignedDocument)(nil),          // 18: entente.v1.SignedDocument
+	(*StreamHead)(nil),              // 19: entente.v1.StreamHead
+	(*StreamPosition)(nil),          // 20: entente.v1.StreamPosition
+	(*Entry)(nil),                   // 21: entente.v1.Entry
+	(*timestamppb.Timestamp)(nil),   // 22: google.protobuf.Timestamp
+	(AuditOperation)(0),             // 23: entente.v1.AuditOperation
+	(Purpose)(0),                    // 24: entente.v1.Purpose
+	(*AuditRange)(nil),              // 25: entente.v1.AuditRange
 }
 var file_entente_v1_exchange_proto_depIdxs = []int32{
-	13, // 0: entente.v1.HeadsResponse.digest:type_name -> entente.v1.SignedDocument
-	14, // 1: entente.v1.HeadsResponse.heads:type_name -> entente.v1.StreamHead
-	15, // 2: entente.v1.PullRequest.positions:type_name -> entente.v1.StreamPosition
-	13, // 3: entente.v1.PullResponse.digest:type_name -> entente.v1.SignedDocument
+	18, // 0: entente.v1.HeadsResponse.digest:type_name -> entente.v1.SignedDocument
+	19, // 1: entente.v1.HeadsResponse.heads:type_name -> entente.v1.StreamHead
+	20, // 2: entente.v1.PullRequest.positions:type_name -> entente.v1.StreamPosition
+	18, // 3: entente.v1.PullResponse.digest:type_name -> entente.v1.SignedDocument
 	4,  // 4: entente.v1.PullResponse.positions_needed:type_name -> entente.v1.PositionsNeeded
 	7,  // 5: entente.v1.PullResponse.checkpoint:type_name -> entente.v1.CheckpointUpdate
 	8,  // 6: entente.v1.PullResponse.withdrawals:type_name -> entente.v1.WithdrawalBatch
 	10, // 7: entente.v1.PullResponse.entries:type_name -> entente.v1.EntryBatch
 	6,  // 8: entente.v1.PullResponse.caught_up:type_name -> entente.v1.CaughtUp
 	5,  // 9: entente.v1.PullResponse.grants:type_name -> entente.v1.GrantBatch
-	13, // 10: entente.v1.GrantBatch.grants:type_name -> entente.v1.SignedDocument
+	18, // 10: entente.v1.GrantBatch.grants:type_name -> entente.v1.SignedDocument
 	9,  // 11: entente.v1.WithdrawalBatch.withdrawals:type_name -> entente.v1.ProvenHeader
-	16, // 12: entente.v1.EntryBatch.entries:type_name -> entente.v1.Entry
-	13, // 13: entente.v1.SubmitReceiptsRequest.receipts:type_name -> entente.v1.SignedDocument
-	0,  // 14: entente.v1.ExchangeService.Heads:input_type -> entente.v1.HeadsRequest
-	2,  // 15: entente.v1.ExchangeService.Pull:input_type -> entente.v1.PullRequest
-	11, // 16: entente.v1.ExchangeService.SubmitReceipts:input_type -> entente.v1.SubmitReceiptsRequest
-	1,  // 17: entente.v1.ExchangeService.Heads:output_type -> entente.v1.HeadsResponse
-	3,  // 18: entente.v1.ExchangeService.Pull:output_type -> entente.v1.PullResponse
-	12, // 19: entente.v1.ExchangeService.SubmitReceipts:output_type -> entente.v1.SubmitReceiptsResponse
-	17, // [17:20] is the sub-list for method output_type
-	14, // [14:17] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	21, // 12: entente.v1.EntryBatch.entries:type_name -> entente.v1.Entry
+	18, // 13: entente.v1.SubmitReceiptsRequest.receipts:type_name -> entente.v1.SignedDocument
+	22, // 14: entente.v1.ListDisclosuresRequest.since:type_name -> google.protobuf.Timestamp
+	17, // 15: entente.v1.ListDisclosuresResponse.disclosures:type_name -> entente.v1.Disclosure
+	22, // 16: entente.v1.Disclosure.at:type_name -> google.protobuf.Timestamp
+	23, // 17: entente.v1.Disclosure.operation:type_name -> entente.v1.AuditOperation
+	24, // 18: entente.v1.Disclosure.purpose:type_name -> entente.v1.Purpose
+	25, // 19: entente.v1.Disclosure.ranges:type_name -> entente.v1.AuditRange
+	0,  // 20: entente.v1.ExchangeService.Heads:input_type -> entente.v1.HeadsRequest
+	2,  // 21: entente.v1.ExchangeService.Pull:input_type -> entente.v1.PullRequest
+	11, // 22: entente.v1.ExchangeService.SubmitReceipts:input_type -> entente.v1.SubmitReceiptsRequest
+	13, // 23: entente.v1.ExchangeService.WitnessAudit:input_type -> entente.v1.WitnessAuditRequest
+	15, // 24: entente.v1.ExchangeService.ListDisclosures:input_type -> entente.v1.ListDisclosuresRequest
+	1,  // 25: entente.v1.ExchangeService.Heads:output_type -> entente.v1.HeadsResponse
+	3,  // 26: entente.v1.ExchangeService.Pull:output_type -> entente.v1.PullResponse
+	12, // 27: entente.v1.ExchangeService.SubmitReceipts:output_type -> entente.v1.SubmitReceiptsResponse
+	14, // 28: entente.v1.ExchangeService.WitnessAudit:output_type -> entente.v1.WitnessAuditResponse
+	16, // 29: entente.v1.ExchangeService.ListDisclosures:output_type -> entente.v1.ListDisclosuresResponse
+	25, // [25:30] is the sub-list for method output_type
+	20, // [20:25] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_entente_v1_exchange_proto_init() }
@@ -991,6 +1371,8 @@ func file_entente_v1_exchange_proto_init() {
 	if File_entente_v1_exchange_proto != nil {
 		return
 	}
+	file_entente_v1_audit_proto_init()
+	file_entente_v1_codes_proto_init()
 	file_entente_v1_stream_proto_init()
 	file_entente_v1_exchange_proto_msgTypes[3].OneofWrappers = []any{
 		(*PullResponse_Digest)(nil),
@@ -1007,7 +1389,7 @@ func file_entente_v1_exchange_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_entente_v1_exchange_proto_rawDesc), len(file_entente_v1_exchange_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,9 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ExchangeService_Heads_FullMethodName          = "/entente.v1.ExchangeService/Heads"
-	ExchangeService_Pull_FullMethodName           = "/entente.v1.ExchangeService/Pull"
-	ExchangeService_SubmitReceipts_FullMethodName = "/entente.v1.ExchangeService/SubmitReceipts"
+	ExchangeService_Heads_FullMethodName           = "/entente.v1.ExchangeService/Heads"
+	ExchangeService_Pull_FullMethodName            = "/entente.v1.ExchangeService/Pull"
+	ExchangeService_SubmitReceipts_FullMethodName  = "/entente.v1.ExchangeService/SubmitReceipts"
+	ExchangeService_WitnessAudit_FullMethodName    = "/entente.v1.ExchangeService/WitnessAudit"
+	ExchangeService_ListDisclosures_FullMethodName = "/entente.v1.ExchangeService/ListDisclosures"
 )
 
 // ExchangeServiceClient is the client API for ExchangeService service.
@@ -40,6 +42,12 @@ type ExchangeServiceClient interface {
 	Pull(ctx context.Context, in *PullRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PullResponse], error)
 	// SubmitReceipts hands over signed receipts for streams of the called member.
 	SubmitReceipts(ctx context.Context, in *SubmitReceiptsRequest, opts ...grpc.CallOption) (*SubmitReceiptsResponse, error)
+	// WitnessAudit has the head of the caller's audit trail countersigned by the called member, which has seen by the proof that
+	// it continues the one that it signed before. Since contract 2, as all that follow.
+	WitnessAudit(ctx context.Context, in *WitnessAuditRequest, opts ...grpc.CallOption) (*WitnessAuditResponse, error)
+	// ListDisclosures answers what the called node's audit trail says of the caller's own records: taken, shown, passed on,
+	// erased. Nothing in it tells of anybody else's.
+	ListDisclosures(ctx context.Context, in *ListDisclosuresRequest, opts ...grpc.CallOption) (*ListDisclosuresResponse, error)
 }
 
 type exchangeServiceClient struct {
@@ -89,6 +97,26 @@ func (c *exchangeServiceClient) SubmitReceipts(ctx context.Context, in *SubmitRe
 	return out, nil
 }
 
+func (c *exchangeServiceClient) WitnessAudit(ctx context.Context, in *WitnessAuditRequest, opts ...grpc.CallOption) (*WitnessAuditResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WitnessAuditResponse)
+	err := c.cc.Invoke(ctx, ExchangeService_WitnessAudit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *exchangeServiceClient) ListDisclosures(ctx context.Context, in *ListDisclosuresRequest, opts ...grpc.CallOption) (*ListDisclosuresResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDisclosuresResponse)
+	err := c.cc.Invoke(ctx, ExchangeService_ListDisclosures_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ExchangeServiceServer is the server API for ExchangeService service.
 // All implementations must embed UnimplementedExchangeServiceServer
 // for forward compatibility.
@@ -105,6 +133,12 @@ type ExchangeServiceServer interface {
 	Pull(*PullRequest, grpc.ServerStreamingServer[PullResponse]) error
 	// SubmitReceipts hands over signed receipts for streams of the called member.
 	SubmitReceipts(context.Context, *SubmitReceiptsRequest) (*SubmitReceiptsResponse, error)
+	// WitnessAudit has the head of the caller's audit trail countersigned by the called member, which has seen by the proof that
+	// it continues the one that it signed before. Since contract 2, as all that follow.
+	WitnessAudit(context.Context, *WitnessAuditRequest) (*WitnessAuditResponse, error)
+	// ListDisclosures answers what the called node's audit trail says of the caller's own records: taken, shown, passed on,
+	// erased. Nothing in it tells of anybody else's.
+	ListDisclosures(context.Context, *ListDisclosuresRequest) (*ListDisclosuresResponse, error)
 	mustEmbedUnimplementedExchangeServiceServer()
 }
 
@@ -123,6 +157,12 @@ func (UnimplementedExchangeServiceServer) Pull(*PullRequest, grpc.ServerStreamin
 }
 func (UnimplementedExchangeServiceServer) SubmitReceipts(context.Context, *SubmitReceiptsRequest) (*SubmitReceiptsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SubmitReceipts not implemented")
+}
+func (UnimplementedExchangeServiceServer) WitnessAudit(context.Context, *WitnessAuditRequest) (*WitnessAuditResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method WitnessAudit not implemented")
+}
+func (UnimplementedExchangeServiceServer) ListDisclosures(context.Context, *ListDisclosuresRequest) (*ListDisclosuresResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDisclosures not implemented")
 }
 func (UnimplementedExchangeServiceServer) mustEmbedUnimplementedExchangeServiceServer() {}
 func (UnimplementedExchangeServiceServer) testEmbeddedByValue()                         {}
@@ -192,6 +232,42 @@ func _ExchangeService_SubmitReceipts_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ExchangeService_WitnessAudit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WitnessAuditRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExchangeServiceServer).WitnessAudit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExchangeService_WitnessAudit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExchangeServiceServer).WitnessAudit(ctx, req.(*WitnessAuditRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ExchangeService_ListDisclosures_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDisclosuresRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExchangeServiceServer).ListDisclosures(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExchangeService_ListDisclosures_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExchangeServiceServer).ListDisclosures(ctx, req.(*ListDisclosuresRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ExchangeService_ServiceDesc is the grpc.ServiceDesc for ExchangeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -206,6 +282,14 @@ var ExchangeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SubmitReceipts",
 			Handler:    _ExchangeService_SubmitReceipts_Handler,
+		},
+		{
+			MethodName: "WitnessAudit",
+			Handler:    _ExchangeService_WitnessAudit_Handler,
+		},
+		{
+			MethodName: "ListDisclosures",
+			Handler:    _ExchangeService_ListDisclosures_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -10,6 +10,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -91,6 +92,10 @@ const (
 	// The record, or a part of its audiences, waits at home: for a record that it names to be released to the same
 	// readers, or for the node to learn after an unclean stop that its readers know no later head.
 	ReleaseState_RELEASE_STATE_WAITING ReleaseState = 2
+	// The release, or a part of it, waits for a second person's decision. Since contract 2, as all that follow.
+	ReleaseState_RELEASE_STATE_PENDING_APPROVAL ReleaseState = 3
+	// The record is restricted: it stands nowhere until that is lifted.
+	ReleaseState_RELEASE_STATE_RESTRICTED ReleaseState = 4
 )
 
 // Enum value maps for ReleaseState.
@@ -99,11 +104,15 @@ var (
 		0: "RELEASE_STATE_UNSPECIFIED",
 		1: "RELEASE_STATE_RELEASED",
 		2: "RELEASE_STATE_WAITING",
+		3: "RELEASE_STATE_PENDING_APPROVAL",
+		4: "RELEASE_STATE_RESTRICTED",
 	}
 	ReleaseState_value = map[string]int32{
-		"RELEASE_STATE_UNSPECIFIED": 0,
-		"RELEASE_STATE_RELEASED":    1,
-		"RELEASE_STATE_WAITING":     2,
+		"RELEASE_STATE_UNSPECIFIED":      0,
+		"RELEASE_STATE_RELEASED":         1,
+		"RELEASE_STATE_WAITING":          2,
+		"RELEASE_STATE_PENDING_APPROVAL": 3,
+		"RELEASE_STATE_RESTRICTED":       4,
 	}
 )
 
@@ -146,6 +155,8 @@ const (
 	DeliveryState_DELIVERY_STATE_DELIVERED DeliveryState = 2
 	// The reader has signed a head that includes the withdrawal: it has erased the entry.
 	DeliveryState_DELIVERY_STATE_APPLIED DeliveryState = 3
+	// The reader has not signed for the entry, or for its withdrawal, within the owner's bound. Since contract 2.
+	DeliveryState_DELIVERY_STATE_OVERDUE DeliveryState = 4
 )
 
 // Enum value maps for DeliveryState.
@@ -155,12 +166,14 @@ var (
 		1: "DELIVERY_STATE_PENDING",
 		2: "DELIVERY_STATE_DELIVERED",
 		3: "DELIVERY_STATE_APPLIED",
+		4: "DELIVERY_STATE_OVERDUE",
 	}
 	DeliveryState_value = map[string]int32{
 		"DELIVERY_STATE_UNSPECIFIED": 0,
 		"DELIVERY_STATE_PENDING":     1,
 		"DELIVERY_STATE_DELIVERED":   2,
 		"DELIVERY_STATE_APPLIED":     3,
+		"DELIVERY_STATE_OVERDUE":     4,
 	}
 )
 
@@ -260,7 +273,9 @@ type PushRequest struct {
 	// A number of the caller's choice, repeated in the response.
 	Batch uint64 `protobuf:"varint,1,opt,name=batch,proto3" json:"batch,omitempty"`
 	// The items, at most 1,000. All items of a message together must fit the message limit of 4 MiB.
-	Items         []*PushItem `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	Items []*PushItem `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	// Why and on behalf of which officer; absent where the system pushes by itself. Since contract 2.
+	Consultation  *Consultation `protobuf:"bytes,3,opt,name=consultation,proto3" json:"consultation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -305,6 +320,13 @@ func (x *PushRequest) GetBatch() uint64 {
 func (x *PushRequest) GetItems() []*PushItem {
 	if x != nil {
 		return x.Items
+	}
+	return nil
+}
+
+func (x *PushRequest) GetConsultation() *Consultation {
+	if x != nil {
+		return x.Consultation
 	}
 	return nil
 }
@@ -819,7 +841,17 @@ type HeldRecord struct {
 	// Where it stands in streams now, reader by reader.
 	Deliveries []*Delivery `protobuf:"bytes,7,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
 	// How far the releases have come.
-	ReleaseState  ReleaseState `protobuf:"varint,8,opt,name=release_state,json=releaseState,proto3,enum=entente.v1.ReleaseState" json:"release_state,omitempty"`
+	ReleaseState ReleaseState `protobuf:"varint,8,opt,name=release_state,json=releaseState,proto3,enum=entente.v1.ReleaseState" json:"release_state,omitempty"`
+	// Whether it is restricted. Since contract 2, as all that follow.
+	Restricted bool `protobuf:"varint,9,opt,name=restricted,proto3" json:"restricted,omitempty"`
+	// The legal hold on it; absent: none.
+	Hold *LegalHold `protobuf:"bytes,10,opt,name=hold,proto3" json:"hold,omitempty"`
+	// When it must be gone, renewals counted in. Absent: as the record says.
+	RetainUntil *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=retain_until,json=retainUntil,proto3" json:"retain_until,omitempty"`
+	// Audiences, as indices into audiences, that wait for a second person.
+	Pending []uint32 `protobuf:"varint,12,rep,packed,name=pending,proto3" json:"pending,omitempty"`
+	// Whether its content has been erased at home: only the id, the authority, times and this table are left.
+	Erased        bool `protobuf:"varint,13,opt,name=erased,proto3" json:"erased,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -910,6 +942,96 @@ func (x *HeldRecord) GetReleaseState() ReleaseState {
 	return ReleaseState_RELEASE_STATE_UNSPECIFIED
 }
 
+func (x *HeldRecord) GetRestricted() bool {
+	if x != nil {
+		return x.Restricted
+	}
+	return false
+}
+
+func (x *HeldRecord) GetHold() *LegalHold {
+	if x != nil {
+		return x.Hold
+	}
+	return nil
+}
+
+func (x *HeldRecord) GetRetainUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetainUntil
+	}
+	return nil
+}
+
+func (x *HeldRecord) GetPending() []uint32 {
+	if x != nil {
+		return x.Pending
+	}
+	return nil
+}
+
+func (x *HeldRecord) GetErased() bool {
+	if x != nil {
+		return x.Erased
+	}
+	return false
+}
+
+// LegalHold keeps a record from lapsing and from being erased at home.
+type LegalHold struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why.
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Until when.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LegalHold) Reset() {
+	*x = LegalHold{}
+	mi := &file_entente_v1_intake_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LegalHold) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LegalHold) ProtoMessage() {}
+
+func (x *LegalHold) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LegalHold.ProtoReflect.Descriptor instead.
+func (*LegalHold) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *LegalHold) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *LegalHold) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
 // Delivery is one line of the delivery table: one reader, one entry.
 type Delivery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -920,14 +1042,18 @@ type Delivery struct {
 	// Whether a withdrawal of the entry has been issued.
 	Withdrawn bool `protobuf:"varint,3,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`
 	// The reader's state by its signed receipts.
-	State         DeliveryState `protobuf:"varint,4,opt,name=state,proto3,enum=entente.v1.DeliveryState" json:"state,omitempty"`
+	State DeliveryState `protobuf:"varint,4,opt,name=state,proto3,enum=entente.v1.DeliveryState" json:"state,omitempty"`
+	// When the entry was put into the stream. Since contract 2, as all that follow; absent for what is older.
+	SentAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=sent_at,json=sentAt,proto3" json:"sent_at,omitempty"`
+	// When it was withdrawn.
+	WithdrawnAt   *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=withdrawn_at,json=withdrawnAt,proto3" json:"withdrawn_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_entente_v1_intake_proto_msgTypes[9]
+	mi := &file_entente_v1_intake_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -939,7 +1065,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_intake_proto_msgTypes[9]
+	mi := &file_entente_v1_intake_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -952,7 +1078,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_entente_v1_intake_proto_rawDescGZIP(), []int{9}
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Delivery) GetMember() string {
@@ -983,6 +1109,20 @@ func (x *Delivery) GetState() DeliveryState {
 	return DeliveryState_DELIVERY_STATE_UNSPECIFIED
 }
 
+func (x *Delivery) GetSentAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SentAt
+	}
+	return nil
+}
+
+func (x *Delivery) GetWithdrawnAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WithdrawnAt
+	}
+	return nil
+}
+
 // ListRequest asks for records.
 type ListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1002,7 +1142,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_entente_v1_intake_proto_msgTypes[10]
+	mi := &file_entente_v1_intake_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1014,7 +1154,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_intake_proto_msgTypes[10]
+	mi := &file_entente_v1_intake_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1027,7 +1167,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_entente_v1_intake_proto_rawDescGZIP(), []int{10}
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListRequest) GetConsultation() *Consultation {
@@ -1078,7 +1218,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_entente_v1_intake_proto_msgTypes[11]
+	mi := &file_entente_v1_intake_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1090,7 +1230,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_intake_proto_msgTypes[11]
+	mi := &file_entente_v1_intake_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1103,7 +1243,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_entente_v1_intake_proto_rawDescGZIP(), []int{11}
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListResponse) GetRecords() []*HeldRecord {
@@ -1120,22 +1260,200 @@ func (x *ListResponse) GetNextPageToken() []byte {
 	return nil
 }
 
+// RecordSelection names own records of the caller's authority. What is given adds up.
+type RecordSelection struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By reference at their provider.
+	ProviderReferences []string `protobuf:"bytes,1,rep,name=provider_references,json=providerReferences,proto3" json:"provider_references,omitempty"`
+	// By id, 16 bytes each.
+	RecordIds [][]byte `protobuf:"bytes,2,rep,name=record_ids,json=recordIds,proto3" json:"record_ids,omitempty"`
+	// All that were released under this project.
+	ProjectId string `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// All that a query finds.
+	Query         *RecordQuery `protobuf:"bytes,4,opt,name=query,proto3" json:"query,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordSelection) Reset() {
+	*x = RecordSelection{}
+	mi := &file_entente_v1_intake_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordSelection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordSelection) ProtoMessage() {}
+
+func (x *RecordSelection) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordSelection.ProtoReflect.Descriptor instead.
+func (*RecordSelection) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RecordSelection) GetProviderReferences() []string {
+	if x != nil {
+		return x.ProviderReferences
+	}
+	return nil
+}
+
+func (x *RecordSelection) GetRecordIds() [][]byte {
+	if x != nil {
+		return x.RecordIds
+	}
+	return nil
+}
+
+func (x *RecordSelection) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+func (x *RecordSelection) GetQuery() *RecordQuery {
+	if x != nil {
+		return x.Query
+	}
+	return nil
+}
+
+// RecordQuery finds own records: those to which all that is given applies. At least one thing is given, and a special
+// category of data is never the only one.
+type RecordQuery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of these kinds.
+	Kinds []RecordKind `protobuf:"varint,1,rep,packed,name=kinds,proto3,enum=entente.v1.RecordKind" json:"kinds,omitempty"`
+	// Of at least one of these crime areas.
+	CrimeAreas []CrimeArea `protobuf:"varint,2,rep,packed,name=crime_areas,json=crimeAreas,proto3,enum=entente.v1.CrimeArea" json:"crime_areas,omitempty"`
+	// Processed for one of these purposes.
+	Purposes []Purpose `protobuf:"varint,3,rep,packed,name=purposes,proto3,enum=entente.v1.Purpose" json:"purposes,omitempty"`
+	// Associations with a tie on one of these grounds.
+	TieBases []TieBasis `protobuf:"varint,4,rep,packed,name=tie_bases,json=tieBases,proto3,enum=entente.v1.TieBasis" json:"tie_bases,omitempty"`
+	// Recorded at or after this time.
+	RecordedFrom *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=recorded_from,json=recordedFrom,proto3" json:"recorded_from,omitempty"`
+	// Recorded before this time.
+	RecordedBefore *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=recorded_before,json=recordedBefore,proto3" json:"recorded_before,omitempty"`
+	// Whether they are released to anybody now; not given: both.
+	Released      *bool `protobuf:"varint,7,opt,name=released,proto3,oneof" json:"released,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordQuery) Reset() {
+	*x = RecordQuery{}
+	mi := &file_entente_v1_intake_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordQuery) ProtoMessage() {}
+
+func (x *RecordQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordQuery.ProtoReflect.Descriptor instead.
+func (*RecordQuery) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RecordQuery) GetKinds() []RecordKind {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *RecordQuery) GetCrimeAreas() []CrimeArea {
+	if x != nil {
+		return x.CrimeAreas
+	}
+	return nil
+}
+
+func (x *RecordQuery) GetPurposes() []Purpose {
+	if x != nil {
+		return x.Purposes
+	}
+	return nil
+}
+
+func (x *RecordQuery) GetTieBases() []TieBasis {
+	if x != nil {
+		return x.TieBases
+	}
+	return nil
+}
+
+func (x *RecordQuery) GetRecordedFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RecordedFrom
+	}
+	return nil
+}
+
+func (x *RecordQuery) GetRecordedBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RecordedBefore
+	}
+	return nil
+}
+
+func (x *RecordQuery) GetReleased() bool {
+	if x != nil && x.Released != nil {
+		return *x.Released
+	}
+	return false
+}
+
 // ReleaseRequest puts records before an audience.
 type ReleaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The records, by reference at their provider.
+	// The records, by reference at their provider; or selection.
 	ProviderReferences []string `protobuf:"bytes,1,rep,name=provider_references,json=providerReferences,proto3" json:"provider_references,omitempty"`
 	// The audiences. With replace and none: the records come home, as by a withdrawal, but remain releasable.
 	Audiences []*Audience `protobuf:"bytes,2,rep,name=audiences,proto3" json:"audiences,omitempty"`
 	// Whether these audiences replace the earlier ones (narrowing and moving) or come in addition.
-	Replace       bool `protobuf:"varint,3,opt,name=replace,proto3" json:"replace,omitempty"`
+	Replace bool `protobuf:"varint,3,opt,name=replace,proto3" json:"replace,omitempty"`
+	// Which records, instead of provider_references: at most 10,000. Since contract 2, as all that follow.
+	Selection *RecordSelection `protobuf:"bytes,4,opt,name=selection,proto3" json:"selection,omitempty"`
+	// Why, and on behalf of which officer; absent where the system releases by itself.
+	Consultation  *Consultation `protobuf:"bytes,5,opt,name=consultation,proto3" json:"consultation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_entente_v1_intake_proto_msgTypes[12]
+	mi := &file_entente_v1_intake_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1147,7 +1465,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_intake_proto_msgTypes[12]
+	mi := &file_entente_v1_intake_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1160,7 +1478,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_entente_v1_intake_proto_rawDescGZIP(), []int{12}
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReleaseRequest) GetProviderReferences() []string {
@@ -1184,6 +1502,20 @@ func (x *ReleaseRequest) GetReplace() bool {
 	return false
 }
 
+func (x *ReleaseRequest) GetSelection() *RecordSelection {
+	if x != nil {
+		return x.Selection
+	}
+	return nil
+}
+
+func (x *ReleaseRequest) GetConsultation() *Consultation {
+	if x != nil {
+		return x.Consultation
+	}
+	return nil
+}
+
 // ReleaseResponse says what became of each.
 type ReleaseResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1195,7 +1527,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_entente_v1_intake_proto_msgTypes[13]
+	mi := &file_entente_v1_intake_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1539,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_intake_proto_msgTypes[13]
+	mi := &file_entente_v1_intake_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1552,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_entente_v1_intake_proto_rawDescGZIP(), []int{13}
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReleaseResponse) GetVerdicts() []*Verdict {
@@ -1236,14 +1568,18 @@ type WithdrawRequest struct {
 	// The records, by reference at their provider.
 	ProviderReferences []string `protobuf:"bytes,1,rep,name=provider_references,json=providerReferences,proto3" json:"provider_references,omitempty"`
 	// Why, from the closed list.
-	Reason        WithdrawalReason `protobuf:"varint,2,opt,name=reason,proto3,enum=entente.v1.WithdrawalReason" json:"reason,omitempty"`
+	Reason WithdrawalReason `protobuf:"varint,2,opt,name=reason,proto3,enum=entente.v1.WithdrawalReason" json:"reason,omitempty"`
+	// Why, and on behalf of which officer; absent where the system withdraws by itself. Since contract 2, as all that follow.
+	Consultation *Consultation `protobuf:"bytes,3,opt,name=consultation,proto3" json:"consultation,omitempty"`
+	// Whether to erase the content at home too. A legal hold is in the way of that.
+	Erase         bool `protobuf:"varint,4,opt,name=erase,proto3" json:"erase,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WithdrawRequest) Reset() {
 	*x = WithdrawRequest{}
-	mi := &file_entente_v1_intake_proto_msgTypes[14]
+	mi := &file_entente_v1_intake_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1591,7 @@ func (x *WithdrawRequest) String() string {
 func (*WithdrawRequest) ProtoMessage() {}
 
 func (x *WithdrawRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_intake_proto_msgTypes[14]
+	mi := &file_entente_v1_intake_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1604,7 @@ func (x *WithdrawRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WithdrawRequest.ProtoReflect.Descriptor instead.
 func (*WithdrawRequest) Descriptor() ([]byte, []int) {
-	return file_entente_v1_intake_proto_rawDescGZIP(), []int{14}
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WithdrawRequest) GetProviderReferences() []string {
@@ -1285,6 +1621,20 @@ func (x *WithdrawRequest) GetReason() WithdrawalReason {
 	return WithdrawalReason_WITHDRAWAL_REASON_UNSPECIFIED
 }
 
+func (x *WithdrawRequest) GetConsultation() *Consultation {
+	if x != nil {
+		return x.Consultation
+	}
+	return nil
+}
+
+func (x *WithdrawRequest) GetErase() bool {
+	if x != nil {
+		return x.Erase
+	}
+	return false
+}
+
 // WithdrawResponse says what became of each.
 type WithdrawResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1296,7 +1646,7 @@ type WithdrawResponse struct {
 
 func (x *WithdrawResponse) Reset() {
 	*x = WithdrawResponse{}
-	mi := &file_entente_v1_intake_proto_msgTypes[15]
+	mi := &file_entente_v1_intake_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1658,7 @@ func (x *WithdrawResponse) String() string {
 func (*WithdrawResponse) ProtoMessage() {}
 
 func (x *WithdrawResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_intake_proto_msgTypes[15]
+	mi := &file_entente_v1_intake_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1671,7 @@ func (x *WithdrawResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WithdrawResponse.ProtoReflect.Descriptor instead.
 func (*WithdrawResponse) Descriptor() ([]byte, []int) {
-	return file_entente_v1_intake_proto_rawDescGZIP(), []int{15}
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WithdrawResponse) GetVerdicts() []*Verdict {
@@ -1354,7 +1704,7 @@ type PreviewReaderRequest struct {
 
 func (x *PreviewReaderRequest) Reset() {
 	*x = PreviewReaderRequest{}
-	mi := &file_entente_v1_intake_proto_msgTypes[16]
+	mi := &file_entente_v1_intake_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1716,7 @@ func (x *PreviewReaderRequest) String() string {
 func (*PreviewReaderRequest) ProtoMessage() {}
 
 func (x *PreviewReaderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_intake_proto_msgTypes[16]
+	mi := &file_entente_v1_intake_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1729,7 @@ func (x *PreviewReaderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewReaderRequest.ProtoReflect.Descriptor instead.
 func (*PreviewReaderRequest) Descriptor() ([]byte, []int) {
-	return file_entente_v1_intake_proto_rawDescGZIP(), []int{16}
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PreviewReaderRequest) GetConsultation() *Consultation {
@@ -1446,7 +1796,7 @@ type PreviewReaderResponse struct {
 
 func (x *PreviewReaderResponse) Reset() {
 	*x = PreviewReaderResponse{}
-	mi := &file_entente_v1_intake_proto_msgTypes[17]
+	mi := &file_entente_v1_intake_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1808,7 @@ func (x *PreviewReaderResponse) String() string {
 func (*PreviewReaderResponse) ProtoMessage() {}
 
 func (x *PreviewReaderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_intake_proto_msgTypes[17]
+	mi := &file_entente_v1_intake_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +1821,7 @@ func (x *PreviewReaderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewReaderResponse.ProtoReflect.Descriptor instead.
 func (*PreviewReaderResponse) Descriptor() ([]byte, []int) {
-	return file_entente_v1_intake_proto_rawDescGZIP(), []int{17}
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PreviewReaderResponse) GetStreams() []*StreamPreview {
@@ -1523,7 +1873,7 @@ type StreamPreview struct {
 
 func (x *StreamPreview) Reset() {
 	*x = StreamPreview{}
-	mi := &file_entente_v1_intake_proto_msgTypes[18]
+	mi := &file_entente_v1_intake_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1535,7 +1885,7 @@ func (x *StreamPreview) String() string {
 func (*StreamPreview) ProtoMessage() {}
 
 func (x *StreamPreview) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_intake_proto_msgTypes[18]
+	mi := &file_entente_v1_intake_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1548,7 +1898,7 @@ func (x *StreamPreview) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamPreview.ProtoReflect.Descriptor instead.
 func (*StreamPreview) Descriptor() ([]byte, []int) {
-	return file_entente_v1_intake_proto_rawDescGZIP(), []int{18}
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StreamPreview) GetStreamId() []byte {
@@ -1627,7 +1977,7 @@ type KindCount struct {
 
 func (x *KindCount) Reset() {
 	*x = KindCount{}
-	mi := &file_entente_v1_intake_proto_msgTypes[19]
+	mi := &file_entente_v1_intake_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1639,7 +1989,7 @@ func (x *KindCount) String() string {
 func (*KindCount) ProtoMessage() {}
 
 func (x *KindCount) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_intake_proto_msgTypes[19]
+	mi := &file_entente_v1_intake_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +2002,7 @@ func (x *KindCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KindCount.ProtoReflect.Descriptor instead.
 func (*KindCount) Descriptor() ([]byte, []int) {
-	return file_entente_v1_intake_proto_rawDescGZIP(), []int{19}
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *KindCount) GetKind() RecordKind {
@@ -1684,7 +2034,7 @@ type GrantObstacle struct {
 
 func (x *GrantObstacle) Reset() {
 	*x = GrantObstacle{}
-	mi := &file_entente_v1_intake_proto_msgTypes[20]
+	mi := &file_entente_v1_intake_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1696,7 +2046,7 @@ func (x *GrantObstacle) String() string {
 func (*GrantObstacle) ProtoMessage() {}
 
 func (x *GrantObstacle) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_intake_proto_msgTypes[20]
+	mi := &file_entente_v1_intake_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1709,7 +2059,7 @@ func (x *GrantObstacle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantObstacle.ProtoReflect.Descriptor instead.
 func (*GrantObstacle) Descriptor() ([]byte, []int) {
-	return file_entente_v1_intake_proto_rawDescGZIP(), []int{20}
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GrantObstacle) GetRecordId() []byte {
@@ -1750,7 +2100,7 @@ type RecordPreview struct {
 
 func (x *RecordPreview) Reset() {
 	*x = RecordPreview{}
-	mi := &file_entente_v1_intake_proto_msgTypes[21]
+	mi := &file_entente_v1_intake_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1762,7 +2112,7 @@ func (x *RecordPreview) String() string {
 func (*RecordPreview) ProtoMessage() {}
 
 func (x *RecordPreview) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_intake_proto_msgTypes[21]
+	mi := &file_entente_v1_intake_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1775,7 +2125,7 @@ func (x *RecordPreview) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordPreview.ProtoReflect.Descriptor instead.
 func (*RecordPreview) Descriptor() ([]byte, []int) {
-	return file_entente_v1_intake_proto_rawDescGZIP(), []int{21}
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RecordPreview) GetRecordId() []byte {
@@ -1823,7 +2173,7 @@ type GrantStreamRequest struct {
 
 func (x *GrantStreamRequest) Reset() {
 	*x = GrantStreamRequest{}
-	mi := &file_entente_v1_intake_proto_msgTypes[22]
+	mi := &file_entente_v1_intake_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1835,7 +2185,7 @@ func (x *GrantStreamRequest) String() string {
 func (*GrantStreamRequest) ProtoMessage() {}
 
 func (x *GrantStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_intake_proto_msgTypes[22]
+	mi := &file_entente_v1_intake_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1848,7 +2198,7 @@ func (x *GrantStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantStreamRequest.ProtoReflect.Descriptor instead.
 func (*GrantStreamRequest) Descriptor() ([]byte, []int) {
-	return file_entente_v1_intake_proto_rawDescGZIP(), []int{22}
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GrantStreamRequest) GetConsultation() *Consultation {
@@ -1894,7 +2244,7 @@ type GrantStreamResponse struct {
 
 func (x *GrantStreamResponse) Reset() {
 	*x = GrantStreamResponse{}
-	mi := &file_entente_v1_intake_proto_msgTypes[23]
+	mi := &file_entente_v1_intake_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +2256,7 @@ func (x *GrantStreamResponse) String() string {
 func (*GrantStreamResponse) ProtoMessage() {}
 
 func (x *GrantStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_intake_proto_msgTypes[23]
+	mi := &file_entente_v1_intake_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +2269,7 @@ func (x *GrantStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantStreamResponse.ProtoReflect.Descriptor instead.
 func (*GrantStreamResponse) Descriptor() ([]byte, []int) {
-	return file_entente_v1_intake_proto_rawDescGZIP(), []int{23}
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GrantStreamResponse) GetStream() *StreamPreview {
@@ -1943,15 +2293,1834 @@ func (x *GrantStreamResponse) GetDuplicate() bool {
 	return false
 }
 
+// PreviewReleaseRequest is a release that is only looked at.
+type PreviewReleaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why and for whom.
+	Consultation *Consultation `protobuf:"bytes,1,opt,name=consultation,proto3" json:"consultation,omitempty"`
+	// Which records: at most 10,000.
+	Selection *RecordSelection `protobuf:"bytes,2,opt,name=selection,proto3" json:"selection,omitempty"`
+	// As in ReleaseRequest.
+	Audiences []*Audience `protobuf:"bytes,3,rep,name=audiences,proto3" json:"audiences,omitempty"`
+	// As in ReleaseRequest.
+	Replace       bool `protobuf:"varint,4,opt,name=replace,proto3" json:"replace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewReleaseRequest) Reset() {
+	*x = PreviewReleaseRequest{}
+	mi := &file_entente_v1_intake_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewReleaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewReleaseRequest) ProtoMessage() {}
+
+func (x *PreviewReleaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewReleaseRequest.ProtoReflect.Descriptor instead.
+func (*PreviewReleaseRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *PreviewReleaseRequest) GetConsultation() *Consultation {
+	if x != nil {
+		return x.Consultation
+	}
+	return nil
+}
+
+func (x *PreviewReleaseRequest) GetSelection() *RecordSelection {
+	if x != nil {
+		return x.Selection
+	}
+	return nil
+}
+
+func (x *PreviewReleaseRequest) GetAudiences() []*Audience {
+	if x != nil {
+		return x.Audiences
+	}
+	return nil
+}
+
+func (x *PreviewReleaseRequest) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
+// PreviewReleaseResponse is what would become of one record.
+type PreviewReleaseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record's id, 16 bytes.
+	RecordId []byte `protobuf:"bytes,1,opt,name=record_id,json=recordId,proto3" json:"record_id,omitempty"`
+	// Its reference at its provider.
+	ProviderReference string `protobuf:"bytes,2,opt,name=provider_reference,json=providerReference,proto3" json:"provider_reference,omitempty"`
+	// What keeps it at home; then there are no forms.
+	Violations []*FieldViolation `protobuf:"bytes,3,rep,name=violations,proto3" json:"violations,omitempty"`
+	// What it would need a second person's decision for, in words; empty: nothing.
+	ApprovalReasons []string `protobuf:"bytes,4,rep,name=approval_reasons,json=approvalReasons,proto3" json:"approval_reasons,omitempty"`
+	// What each recipient would hold afterwards, in order of member.
+	Forms []*RecipientForm `protobuf:"bytes,5,rep,name=forms,proto3" json:"forms,omitempty"`
+	// Members that hold it now, in some form, and would not any more, in order.
+	Losing []string `protobuf:"bytes,6,rep,name=losing,proto3" json:"losing,omitempty"`
+	// Whether a part of the audiences would wait, for a record that it names or for a stream that waits for its readers.
+	Waiting       bool `protobuf:"varint,7,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewReleaseResponse) Reset() {
+	*x = PreviewReleaseResponse{}
+	mi := &file_entente_v1_intake_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewReleaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewReleaseResponse) ProtoMessage() {}
+
+func (x *PreviewReleaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewReleaseResponse.ProtoReflect.Descriptor instead.
+func (*PreviewReleaseResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *PreviewReleaseResponse) GetRecordId() []byte {
+	if x != nil {
+		return x.RecordId
+	}
+	return nil
+}
+
+func (x *PreviewReleaseResponse) GetProviderReference() string {
+	if x != nil {
+		return x.ProviderReference
+	}
+	return ""
+}
+
+func (x *PreviewReleaseResponse) GetViolations() []*FieldViolation {
+	if x != nil {
+		return x.Violations
+	}
+	return nil
+}
+
+func (x *PreviewReleaseResponse) GetApprovalReasons() []string {
+	if x != nil {
+		return x.ApprovalReasons
+	}
+	return nil
+}
+
+func (x *PreviewReleaseResponse) GetForms() []*RecipientForm {
+	if x != nil {
+		return x.Forms
+	}
+	return nil
+}
+
+func (x *PreviewReleaseResponse) GetLosing() []string {
+	if x != nil {
+		return x.Losing
+	}
+	return nil
+}
+
+func (x *PreviewReleaseResponse) GetWaiting() bool {
+	if x != nil {
+		return x.Waiting
+	}
+	return false
+}
+
+// RecipientForm is what one member gets of one record.
+type RecipientForm struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The member.
+	Member string `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	// By which kind of stream.
+	Kind StreamKind `protobuf:"varint,2,opt,name=kind,proto3,enum=entente.v1.StreamKind" json:"kind,omitempty"`
+	// The project, where it is released under one.
+	ProjectId string `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// The encoded ReleasedRecord, exactly as the member would get it.
+	ReleasedRecord []byte `protobuf:"bytes,4,opt,name=released_record,json=releasedRecord,proto3" json:"released_record,omitempty"`
+	// Whether it has that already.
+	Standing      bool `protobuf:"varint,5,opt,name=standing,proto3" json:"standing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecipientForm) Reset() {
+	*x = RecipientForm{}
+	mi := &file_entente_v1_intake_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecipientForm) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecipientForm) ProtoMessage() {}
+
+func (x *RecipientForm) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecipientForm.ProtoReflect.Descriptor instead.
+func (*RecipientForm) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RecipientForm) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *RecipientForm) GetKind() StreamKind {
+	if x != nil {
+		return x.Kind
+	}
+	return StreamKind_STREAM_KIND_UNSPECIFIED
+}
+
+func (x *RecipientForm) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+func (x *RecipientForm) GetReleasedRecord() []byte {
+	if x != nil {
+		return x.ReleasedRecord
+	}
+	return nil
+}
+
+func (x *RecipientForm) GetStanding() bool {
+	if x != nil {
+		return x.Standing
+	}
+	return false
+}
+
+// ListPendingRequest asks for pending releases.
+type ListPendingRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why and for whom.
+	Consultation *Consultation `protobuf:"bytes,1,opt,name=consultation,proto3" json:"consultation,omitempty"`
+	// At most this many; 0 means 50, the most is 200.
+	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// From the response before.
+	PageToken     []byte `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPendingRequest) Reset() {
+	*x = ListPendingRequest{}
+	mi := &file_entente_v1_intake_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPendingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPendingRequest) ProtoMessage() {}
+
+func (x *ListPendingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPendingRequest.ProtoReflect.Descriptor instead.
+func (*ListPendingRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ListPendingRequest) GetConsultation() *Consultation {
+	if x != nil {
+		return x.Consultation
+	}
+	return nil
+}
+
+func (x *ListPendingRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListPendingRequest) GetPageToken() []byte {
+	if x != nil {
+		return x.PageToken
+	}
+	return nil
+}
+
+// ListPendingResponse is one page.
+type ListPendingResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The releases, by record.
+	Releases []*PendingRelease `protobuf:"bytes,1,rep,name=releases,proto3" json:"releases,omitempty"`
+	// For the next page; empty at the end.
+	NextPageToken []byte `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPendingResponse) Reset() {
+	*x = ListPendingResponse{}
+	mi := &file_entente_v1_intake_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPendingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPendingResponse) ProtoMessage() {}
+
+func (x *ListPendingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPendingResponse.ProtoReflect.Descriptor instead.
+func (*ListPendingResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ListPendingResponse) GetReleases() []*PendingRelease {
+	if x != nil {
+		return x.Releases
+	}
+	return nil
+}
+
+func (x *ListPendingResponse) GetNextPageToken() []byte {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return nil
+}
+
+// PendingRelease is what of one record waits for a second person.
+type PendingRelease struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record's id, 16 bytes.
+	RecordId []byte `protobuf:"bytes,1,opt,name=record_id,json=recordId,proto3" json:"record_id,omitempty"`
+	// Its reference at its provider.
+	ProviderReference string `protobuf:"bytes,2,opt,name=provider_reference,json=providerReference,proto3" json:"provider_reference,omitempty"`
+	// In whose name it was pushed.
+	Authority string `protobuf:"bytes,3,opt,name=authority,proto3" json:"authority,omitempty"`
+	// The version that would go.
+	Version uint64 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
+	// The audiences that wait.
+	Audiences []*Audience `protobuf:"bytes,5,rep,name=audiences,proto3" json:"audiences,omitempty"`
+	// Who asked: the officer, or the system where it named none.
+	ProposedBy string `protobuf:"bytes,6,opt,name=proposed_by,json=proposedBy,proto3" json:"proposed_by,omitempty"`
+	// Why a second person is needed, in words.
+	Reasons []string `protobuf:"bytes,7,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	// What each recipient would get.
+	Forms         []*RecipientForm `protobuf:"bytes,8,rep,name=forms,proto3" json:"forms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PendingRelease) Reset() {
+	*x = PendingRelease{}
+	mi := &file_entente_v1_intake_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PendingRelease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PendingRelease) ProtoMessage() {}
+
+func (x *PendingRelease) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PendingRelease.ProtoReflect.Descriptor instead.
+func (*PendingRelease) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *PendingRelease) GetRecordId() []byte {
+	if x != nil {
+		return x.RecordId
+	}
+	return nil
+}
+
+func (x *PendingRelease) GetProviderReference() string {
+	if x != nil {
+		return x.ProviderReference
+	}
+	return ""
+}
+
+func (x *PendingRelease) GetAuthority() string {
+	if x != nil {
+		return x.Authority
+	}
+	return ""
+}
+
+func (x *PendingRelease) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *PendingRelease) GetAudiences() []*Audience {
+	if x != nil {
+		return x.Audiences
+	}
+	return nil
+}
+
+func (x *PendingRelease) GetProposedBy() string {
+	if x != nil {
+		return x.ProposedBy
+	}
+	return ""
+}
+
+func (x *PendingRelease) GetReasons() []string {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *PendingRelease) GetForms() []*RecipientForm {
+	if x != nil {
+		return x.Forms
+	}
+	return nil
+}
+
+// DecideReleaseRequest decides on pending releases.
+type DecideReleaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why and for whom.
+	Consultation *Consultation `protobuf:"bytes,1,opt,name=consultation,proto3" json:"consultation,omitempty"`
+	// The records, 16 bytes each.
+	RecordIds [][]byte `protobuf:"bytes,2,rep,name=record_ids,json=recordIds,proto3" json:"record_ids,omitempty"`
+	// The version of each that was looked at: where it has changed since, the record stays pending.
+	Versions []uint64 `protobuf:"varint,3,rep,packed,name=versions,proto3" json:"versions,omitempty"`
+	// Whether they go.
+	Approve bool `protobuf:"varint,4,opt,name=approve,proto3" json:"approve,omitempty"`
+	// Why; required where they do not go.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecideReleaseRequest) Reset() {
+	*x = DecideReleaseRequest{}
+	mi := &file_entente_v1_intake_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecideReleaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecideReleaseRequest) ProtoMessage() {}
+
+func (x *DecideReleaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecideReleaseRequest.ProtoReflect.Descriptor instead.
+func (*DecideReleaseRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *DecideReleaseRequest) GetConsultation() *Consultation {
+	if x != nil {
+		return x.Consultation
+	}
+	return nil
+}
+
+func (x *DecideReleaseRequest) GetRecordIds() [][]byte {
+	if x != nil {
+		return x.RecordIds
+	}
+	return nil
+}
+
+func (x *DecideReleaseRequest) GetVersions() []uint64 {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *DecideReleaseRequest) GetApprove() bool {
+	if x != nil {
+		return x.Approve
+	}
+	return false
+}
+
+func (x *DecideReleaseRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// DecideReleaseResponse says what became of each.
+type DecideReleaseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One verdict a record, in the same order.
+	Verdicts      []*Verdict `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecideReleaseResponse) Reset() {
+	*x = DecideReleaseResponse{}
+	mi := &file_entente_v1_intake_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecideReleaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecideReleaseResponse) ProtoMessage() {}
+
+func (x *DecideReleaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecideReleaseResponse.ProtoReflect.Descriptor instead.
+func (*DecideReleaseResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *DecideReleaseResponse) GetVerdicts() []*Verdict {
+	if x != nil {
+		return x.Verdicts
+	}
+	return nil
+}
+
+// RestrictRequest restricts records, or lifts that.
+type RestrictRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why, and on behalf of which officer.
+	Consultation *Consultation `protobuf:"bytes,1,opt,name=consultation,proto3" json:"consultation,omitempty"`
+	// The records, by reference at their provider.
+	ProviderReferences []string `protobuf:"bytes,2,rep,name=provider_references,json=providerReferences,proto3" json:"provider_references,omitempty"`
+	// Whether to lift it.
+	Lift bool `protobuf:"varint,3,opt,name=lift,proto3" json:"lift,omitempty"`
+	// Why, without naming anybody.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestrictRequest) Reset() {
+	*x = RestrictRequest{}
+	mi := &file_entente_v1_intake_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestrictRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestrictRequest) ProtoMessage() {}
+
+func (x *RestrictRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestrictRequest.ProtoReflect.Descriptor instead.
+func (*RestrictRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RestrictRequest) GetConsultation() *Consultation {
+	if x != nil {
+		return x.Consultation
+	}
+	return nil
+}
+
+func (x *RestrictRequest) GetProviderReferences() []string {
+	if x != nil {
+		return x.ProviderReferences
+	}
+	return nil
+}
+
+func (x *RestrictRequest) GetLift() bool {
+	if x != nil {
+		return x.Lift
+	}
+	return false
+}
+
+func (x *RestrictRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// RestrictResponse says what became of each.
+type RestrictResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One verdict a record, in the same order.
+	Verdicts      []*Verdict `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestrictResponse) Reset() {
+	*x = RestrictResponse{}
+	mi := &file_entente_v1_intake_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestrictResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestrictResponse) ProtoMessage() {}
+
+func (x *RestrictResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestrictResponse.ProtoReflect.Descriptor instead.
+func (*RestrictResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *RestrictResponse) GetVerdicts() []*Verdict {
+	if x != nil {
+		return x.Verdicts
+	}
+	return nil
+}
+
+// HoldRequest puts a legal hold on records, or lifts it.
+type HoldRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why, and on behalf of which officer.
+	Consultation *Consultation `protobuf:"bytes,1,opt,name=consultation,proto3" json:"consultation,omitempty"`
+	// The records, by reference at their provider.
+	ProviderReferences []string `protobuf:"bytes,2,rep,name=provider_references,json=providerReferences,proto3" json:"provider_references,omitempty"`
+	// Whether to lift it.
+	Lift bool `protobuf:"varint,3,opt,name=lift,proto3" json:"lift,omitempty"`
+	// Why, without naming anybody: the court's or supervisor's reference. Required.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Until when. Required but for lifting.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldRequest) Reset() {
+	*x = HoldRequest{}
+	mi := &file_entente_v1_intake_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldRequest) ProtoMessage() {}
+
+func (x *HoldRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldRequest.ProtoReflect.Descriptor instead.
+func (*HoldRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *HoldRequest) GetConsultation() *Consultation {
+	if x != nil {
+		return x.Consultation
+	}
+	return nil
+}
+
+func (x *HoldRequest) GetProviderReferences() []string {
+	if x != nil {
+		return x.ProviderReferences
+	}
+	return nil
+}
+
+func (x *HoldRequest) GetLift() bool {
+	if x != nil {
+		return x.Lift
+	}
+	return false
+}
+
+func (x *HoldRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *HoldRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+// HoldResponse says what became of each.
+type HoldResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One verdict a record, in the same order.
+	Verdicts      []*Verdict `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldResponse) Reset() {
+	*x = HoldResponse{}
+	mi := &file_entente_v1_intake_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldResponse) ProtoMessage() {}
+
+func (x *HoldResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldResponse.ProtoReflect.Descriptor instead.
+func (*HoldResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *HoldResponse) GetVerdicts() []*Verdict {
+	if x != nil {
+		return x.Verdicts
+	}
+	return nil
+}
+
+// RenewRequest extends the retention of records.
+type RenewRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why, and on behalf of which officer.
+	Consultation *Consultation `protobuf:"bytes,1,opt,name=consultation,proto3" json:"consultation,omitempty"`
+	// The records, by reference at their provider.
+	ProviderReferences []string `protobuf:"bytes,2,rep,name=provider_references,json=providerReferences,proto3" json:"provider_references,omitempty"`
+	// When they must be gone: later than now, and no later than the member's profile allows from now.
+	RetainUntil *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=retain_until,json=retainUntil,proto3" json:"retain_until,omitempty"`
+	// Why they are still needed, without naming anybody.
+	Justification string `protobuf:"bytes,4,opt,name=justification,proto3" json:"justification,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewRequest) Reset() {
+	*x = RenewRequest{}
+	mi := &file_entente_v1_intake_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewRequest) ProtoMessage() {}
+
+func (x *RenewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
+func (*RenewRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *RenewRequest) GetConsultation() *Consultation {
+	if x != nil {
+		return x.Consultation
+	}
+	return nil
+}
+
+func (x *RenewRequest) GetProviderReferences() []string {
+	if x != nil {
+		return x.ProviderReferences
+	}
+	return nil
+}
+
+func (x *RenewRequest) GetRetainUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetainUntil
+	}
+	return nil
+}
+
+func (x *RenewRequest) GetJustification() string {
+	if x != nil {
+		return x.Justification
+	}
+	return ""
+}
+
+// RenewResponse says what became of each.
+type RenewResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One verdict a record, in the same order.
+	Verdicts      []*Verdict `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewResponse) Reset() {
+	*x = RenewResponse{}
+	mi := &file_entente_v1_intake_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewResponse) ProtoMessage() {}
+
+func (x *RenewResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
+func (*RenewResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *RenewResponse) GetVerdicts() []*Verdict {
+	if x != nil {
+		return x.Verdicts
+	}
+	return nil
+}
+
+// ListDueRequest asks for records that are due.
+type ListDueRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why and for whom.
+	Consultation *Consultation `protobuf:"bytes,1,opt,name=consultation,proto3" json:"consultation,omitempty"`
+	// Whose retention or review ends within this time from now; absent: six months.
+	Within *durationpb.Duration `protobuf:"bytes,2,opt,name=within,proto3" json:"within,omitempty"`
+	// At most this many; 0 means 100, the most is 1,000.
+	PageSize uint32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// From the response before.
+	PageToken     []byte `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDueRequest) Reset() {
+	*x = ListDueRequest{}
+	mi := &file_entente_v1_intake_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDueRequest) ProtoMessage() {}
+
+func (x *ListDueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDueRequest.ProtoReflect.Descriptor instead.
+func (*ListDueRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ListDueRequest) GetConsultation() *Consultation {
+	if x != nil {
+		return x.Consultation
+	}
+	return nil
+}
+
+func (x *ListDueRequest) GetWithin() *durationpb.Duration {
+	if x != nil {
+		return x.Within
+	}
+	return nil
+}
+
+func (x *ListDueRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListDueRequest) GetPageToken() []byte {
+	if x != nil {
+		return x.PageToken
+	}
+	return nil
+}
+
+// ListDueResponse is one page, what ends first first.
+type ListDueResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The records.
+	Records []*DueRecord `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	// For the next page; empty at the end.
+	NextPageToken []byte `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDueResponse) Reset() {
+	*x = ListDueResponse{}
+	mi := &file_entente_v1_intake_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDueResponse) ProtoMessage() {}
+
+func (x *ListDueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDueResponse.ProtoReflect.Descriptor instead.
+func (*ListDueResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ListDueResponse) GetRecords() []*DueRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *ListDueResponse) GetNextPageToken() []byte {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return nil
+}
+
+// DueRecord is a record whose retention or review ends.
+type DueRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record's id, 16 bytes.
+	RecordId []byte `protobuf:"bytes,1,opt,name=record_id,json=recordId,proto3" json:"record_id,omitempty"`
+	// Its reference at its provider.
+	ProviderReference string `protobuf:"bytes,2,opt,name=provider_reference,json=providerReference,proto3" json:"provider_reference,omitempty"`
+	// Its kind.
+	Kind RecordKind `protobuf:"varint,3,opt,name=kind,proto3,enum=entente.v1.RecordKind" json:"kind,omitempty"`
+	// When it must be gone.
+	RetainUntil *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=retain_until,json=retainUntil,proto3" json:"retain_until,omitempty"`
+	// When its need must be reviewed.
+	ReviewDue *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=review_due,json=reviewDue,proto3" json:"review_due,omitempty"`
+	// The legal hold on it; absent: none.
+	Hold *LegalHold `protobuf:"bytes,6,opt,name=hold,proto3" json:"hold,omitempty"`
+	// Whether anybody reads it now.
+	Released      bool `protobuf:"varint,7,opt,name=released,proto3" json:"released,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DueRecord) Reset() {
+	*x = DueRecord{}
+	mi := &file_entente_v1_intake_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DueRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DueRecord) ProtoMessage() {}
+
+func (x *DueRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DueRecord.ProtoReflect.Descriptor instead.
+func (*DueRecord) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *DueRecord) GetRecordId() []byte {
+	if x != nil {
+		return x.RecordId
+	}
+	return nil
+}
+
+func (x *DueRecord) GetProviderReference() string {
+	if x != nil {
+		return x.ProviderReference
+	}
+	return ""
+}
+
+func (x *DueRecord) GetKind() RecordKind {
+	if x != nil {
+		return x.Kind
+	}
+	return RecordKind_RECORD_KIND_UNSPECIFIED
+}
+
+func (x *DueRecord) GetRetainUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetainUntil
+	}
+	return nil
+}
+
+func (x *DueRecord) GetReviewDue() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReviewDue
+	}
+	return nil
+}
+
+func (x *DueRecord) GetHold() *LegalHold {
+	if x != nil {
+		return x.Hold
+	}
+	return nil
+}
+
+func (x *DueRecord) GetReleased() bool {
+	if x != nil {
+		return x.Released
+	}
+	return false
+}
+
+// ListSentRequest asks what was sent to a member.
+type ListSentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why and for whom.
+	Consultation *Consultation `protobuf:"bytes,1,opt,name=consultation,proto3" json:"consultation,omitempty"`
+	// The member.
+	Member string `protobuf:"bytes,2,opt,name=member,proto3" json:"member,omitempty"`
+	// Only what the member has not signed for yet, or not yet signed as erased.
+	OpenOnly bool `protobuf:"varint,3,opt,name=open_only,json=openOnly,proto3" json:"open_only,omitempty"`
+	// At most this many; 0 means 100, the most is 1,000.
+	PageSize uint32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// From the response before.
+	PageToken     []byte `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSentRequest) Reset() {
+	*x = ListSentRequest{}
+	mi := &file_entente_v1_intake_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSentRequest) ProtoMessage() {}
+
+func (x *ListSentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSentRequest.ProtoReflect.Descriptor instead.
+func (*ListSentRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ListSentRequest) GetConsultation() *Consultation {
+	if x != nil {
+		return x.Consultation
+	}
+	return nil
+}
+
+func (x *ListSentRequest) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *ListSentRequest) GetOpenOnly() bool {
+	if x != nil {
+		return x.OpenOnly
+	}
+	return false
+}
+
+func (x *ListSentRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListSentRequest) GetPageToken() []byte {
+	if x != nil {
+		return x.PageToken
+	}
+	return nil
+}
+
+// ListSentResponse is one page, by stream and number.
+type ListSentResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The entries.
+	Records []*SentRecord `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	// For the next page; empty at the end.
+	NextPageToken []byte `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSentResponse) Reset() {
+	*x = ListSentResponse{}
+	mi := &file_entente_v1_intake_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSentResponse) ProtoMessage() {}
+
+func (x *ListSentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSentResponse.ProtoReflect.Descriptor instead.
+func (*ListSentResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ListSentResponse) GetRecords() []*SentRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *ListSentResponse) GetNextPageToken() []byte {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return nil
+}
+
+// SentRecord is one entry that carries, or carried, a record to a member.
+type SentRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record's id, 16 bytes.
+	RecordId []byte `protobuf:"bytes,1,opt,name=record_id,json=recordId,proto3" json:"record_id,omitempty"`
+	// Its reference at its provider; empty where its content is gone.
+	ProviderReference string `protobuf:"bytes,2,opt,name=provider_reference,json=providerReference,proto3" json:"provider_reference,omitempty"`
+	// The version that was sent; 0: known only from the reader, after a loss.
+	Version uint64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// The entry and its state.
+	Delivery      *Delivery `protobuf:"bytes,4,opt,name=delivery,proto3" json:"delivery,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SentRecord) Reset() {
+	*x = SentRecord{}
+	mi := &file_entente_v1_intake_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SentRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SentRecord) ProtoMessage() {}
+
+func (x *SentRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SentRecord.ProtoReflect.Descriptor instead.
+func (*SentRecord) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *SentRecord) GetRecordId() []byte {
+	if x != nil {
+		return x.RecordId
+	}
+	return nil
+}
+
+func (x *SentRecord) GetProviderReference() string {
+	if x != nil {
+		return x.ProviderReference
+	}
+	return ""
+}
+
+func (x *SentRecord) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *SentRecord) GetDelivery() *Delivery {
+	if x != nil {
+		return x.Delivery
+	}
+	return nil
+}
+
+// PermitRequest gives a permission under H2.
+type PermitRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why, and on behalf of which officer.
+	Consultation *Consultation `protobuf:"bytes,1,opt,name=consultation,proto3" json:"consultation,omitempty"`
+	// The record, by reference at its provider: as the holder has it now.
+	ProviderReference string `protobuf:"bytes,2,opt,name=provider_reference,json=providerReference,proto3" json:"provider_reference,omitempty"`
+	// The member that holds it by a release.
+	Holder string `protobuf:"bytes,3,opt,name=holder,proto3" json:"holder,omitempty"`
+	// Members to whom the holder may pass on what it made from it.
+	Recipients []string `protobuf:"bytes,4,rep,name=recipients,proto3" json:"recipients,omitempty"`
+	// Whether the holder may export it to files.
+	Export bool `protobuf:"varint,5,opt,name=export,proto3" json:"export,omitempty"`
+	// For what purpose.
+	Purpose Purpose `protobuf:"varint,6,opt,name=purpose,proto3,enum=entente.v1.Purpose" json:"purpose,omitempty"`
+	// Until when, excluded.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PermitRequest) Reset() {
+	*x = PermitRequest{}
+	mi := &file_entente_v1_intake_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PermitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PermitRequest) ProtoMessage() {}
+
+func (x *PermitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PermitRequest.ProtoReflect.Descriptor instead.
+func (*PermitRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *PermitRequest) GetConsultation() *Consultation {
+	if x != nil {
+		return x.Consultation
+	}
+	return nil
+}
+
+func (x *PermitRequest) GetProviderReference() string {
+	if x != nil {
+		return x.ProviderReference
+	}
+	return ""
+}
+
+func (x *PermitRequest) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+func (x *PermitRequest) GetRecipients() []string {
+	if x != nil {
+		return x.Recipients
+	}
+	return nil
+}
+
+func (x *PermitRequest) GetExport() bool {
+	if x != nil {
+		return x.Export
+	}
+	return false
+}
+
+func (x *PermitRequest) GetPurpose() Purpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return Purpose_PURPOSE_UNSPECIFIED
+}
+
+func (x *PermitRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+// PermitResponse says where the permission stands.
+type PermitResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The entries that hold it, one for each form in which the holder has the record.
+	Entries       []*EntryRef `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PermitResponse) Reset() {
+	*x = PermitResponse{}
+	mi := &file_entente_v1_intake_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PermitResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PermitResponse) ProtoMessage() {}
+
+func (x *PermitResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PermitResponse.ProtoReflect.Descriptor instead.
+func (*PermitResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *PermitResponse) GetEntries() []*EntryRef {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+// RevokePermissionRequest takes a permission back.
+type RevokePermissionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why, and on behalf of which officer.
+	Consultation *Consultation `protobuf:"bytes,1,opt,name=consultation,proto3" json:"consultation,omitempty"`
+	// The entry that holds it.
+	Entry         *EntryRef `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokePermissionRequest) Reset() {
+	*x = RevokePermissionRequest{}
+	mi := &file_entente_v1_intake_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokePermissionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokePermissionRequest) ProtoMessage() {}
+
+func (x *RevokePermissionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokePermissionRequest.ProtoReflect.Descriptor instead.
+func (*RevokePermissionRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *RevokePermissionRequest) GetConsultation() *Consultation {
+	if x != nil {
+		return x.Consultation
+	}
+	return nil
+}
+
+func (x *RevokePermissionRequest) GetEntry() *EntryRef {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+// RevokePermissionResponse is empty: the withdrawal of the permission is on disk.
+type RevokePermissionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokePermissionResponse) Reset() {
+	*x = RevokePermissionResponse{}
+	mi := &file_entente_v1_intake_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokePermissionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokePermissionResponse) ProtoMessage() {}
+
+func (x *RevokePermissionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokePermissionResponse.ProtoReflect.Descriptor instead.
+func (*RevokePermissionResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{50}
+}
+
+// ListPermissionsRequest asks for permissions.
+type ListPermissionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why and for whom.
+	Consultation *Consultation `protobuf:"bytes,1,opt,name=consultation,proto3" json:"consultation,omitempty"`
+	// Whether for those that the own member has received, rather than given.
+	Received      bool `protobuf:"varint,2,opt,name=received,proto3" json:"received,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPermissionsRequest) Reset() {
+	*x = ListPermissionsRequest{}
+	mi := &file_entente_v1_intake_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPermissionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPermissionsRequest) ProtoMessage() {}
+
+func (x *ListPermissionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPermissionsRequest.ProtoReflect.Descriptor instead.
+func (*ListPermissionsRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ListPermissionsRequest) GetConsultation() *Consultation {
+	if x != nil {
+		return x.Consultation
+	}
+	return nil
+}
+
+func (x *ListPermissionsRequest) GetReceived() bool {
+	if x != nil {
+		return x.Received
+	}
+	return false
+}
+
+// ListPermissionsResponse is all of them, at most 10,000.
+type ListPermissionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The permissions.
+	Permissions   []*HeldPermission `protobuf:"bytes,1,rep,name=permissions,proto3" json:"permissions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPermissionsResponse) Reset() {
+	*x = ListPermissionsResponse{}
+	mi := &file_entente_v1_intake_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPermissionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPermissionsResponse) ProtoMessage() {}
+
+func (x *ListPermissionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPermissionsResponse.ProtoReflect.Descriptor instead.
+func (*ListPermissionsResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *ListPermissionsResponse) GetPermissions() []*HeldPermission {
+	if x != nil {
+		return x.Permissions
+	}
+	return nil
+}
+
+// HeldPermission is a permission and where it stands.
+type HeldPermission struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The permission.
+	Permission *OnwardPermission `protobuf:"bytes,1,opt,name=permission,proto3" json:"permission,omitempty"`
+	// The entry that holds it.
+	Entry *EntryRef `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
+	// Whether it is in force: not taken back, not over, and the version that it is about still stands.
+	InForce       bool `protobuf:"varint,3,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeldPermission) Reset() {
+	*x = HeldPermission{}
+	mi := &file_entente_v1_intake_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeldPermission) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeldPermission) ProtoMessage() {}
+
+func (x *HeldPermission) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_intake_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeldPermission.ProtoReflect.Descriptor instead.
+func (*HeldPermission) Descriptor() ([]byte, []int) {
+	return file_entente_v1_intake_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *HeldPermission) GetPermission() *OnwardPermission {
+	if x != nil {
+		return x.Permission
+	}
+	return nil
+}
+
+func (x *HeldPermission) GetEntry() *EntryRef {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *HeldPermission) GetInForce() bool {
+	if x != nil {
+		return x.InForce
+	}
+	return false
+}
+
 var File_entente_v1_intake_proto protoreflect.FileDescriptor
 
 const file_entente_v1_intake_proto_rawDesc = "" +
 	"\n" +
 	"\x17entente/v1/intake.proto\x12\n" +
-	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x17entente/v1/access.proto\x1a\x16entente/v1/codes.proto\x1a\x17entente/v1/record.proto\x1a\x17entente/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Z\n" +
+	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x17entente/v1/access.proto\x1a\x16entente/v1/codes.proto\x1a\x17entente/v1/record.proto\x1a\x17entente/v1/stream.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x01\n" +
 	"\vPushRequest\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x125\n" +
-	"\x05items\x18\x02 \x03(\v2\x14.entente.v1.PushItemB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05items\"\xec\x01\n" +
+	"\x05items\x18\x02 \x03(\v2\x14.entente.v1.PushItemB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05items\x12<\n" +
+	"\fconsultation\x18\x03 \x01(\v2\x18.entente.v1.ConsultationR\fconsultation\"\xec\x01\n" +
 	"\bPushItem\x12,\n" +
 	"\x06record\x18\x01 \x01(\v2\x12.entente.v1.RecordH\x00R\x06record\x12<\n" +
 	"\n" +
@@ -1986,7 +4155,7 @@ const file_entente_v1_intake_proto_rawDesc = "" +
 	"\trecord_id\x18\x03 \x01(\fB\a\xbaH\x04z\x02\x18\x10R\brecordId\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\x04R\aversion\"=\n" +
 	"\vGetResponse\x12.\n" +
-	"\x06record\x18\x01 \x01(\v2\x16.entente.v1.HeldRecordR\x06record\"\xf7\x02\n" +
+	"\x06record\x18\x01 \x01(\v2\x16.entente.v1.HeldRecordR\x06record\"\xb3\x04\n" +
 	"\n" +
 	"HeldRecord\x12\x1b\n" +
 	"\trecord_id\x18\x01 \x01(\fR\brecordId\x12*\n" +
@@ -1999,12 +4168,25 @@ const file_entente_v1_intake_proto_rawDesc = "" +
 	"\n" +
 	"deliveries\x18\a \x03(\v2\x14.entente.v1.DeliveryR\n" +
 	"deliveries\x12=\n" +
-	"\rrelease_state\x18\b \x01(\x0e2\x18.entente.v1.ReleaseStateR\freleaseState\"\x9d\x01\n" +
+	"\rrelease_state\x18\b \x01(\x0e2\x18.entente.v1.ReleaseStateR\freleaseState\x12\x1e\n" +
+	"\n" +
+	"restricted\x18\t \x01(\bR\n" +
+	"restricted\x12)\n" +
+	"\x04hold\x18\n" +
+	" \x01(\v2\x15.entente.v1.LegalHoldR\x04hold\x12=\n" +
+	"\fretain_until\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\vretainUntil\x12\x18\n" +
+	"\apending\x18\f \x03(\rR\apending\x12\x16\n" +
+	"\x06erased\x18\r \x01(\bR\x06erased\"_\n" +
+	"\tLegalHold\x12 \n" +
+	"\x06reason\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x06reason\x120\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\x91\x02\n" +
 	"\bDelivery\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12*\n" +
 	"\x05entry\x18\x02 \x01(\v2\x14.entente.v1.EntryRefR\x05entry\x12\x1c\n" +
 	"\twithdrawn\x18\x03 \x01(\bR\twithdrawn\x12/\n" +
-	"\x05state\x18\x04 \x01(\x0e2\x19.entente.v1.DeliveryStateR\x05state\"\x8c\x02\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x19.entente.v1.DeliveryStateR\x05state\x123\n" +
+	"\asent_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x06sentAt\x12=\n" +
+	"\fwithdrawn_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vwithdrawnAt\"\x8c\x02\n" +
 	"\vListRequest\x12D\n" +
 	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x126\n" +
 	"\x05kinds\x18\x02 \x03(\x0e2\x16.entente.v1.RecordKindB\b\xbaH\x05\x92\x01\x02\x10@R\x05kinds\x12!\n" +
@@ -2016,16 +4198,37 @@ const file_entente_v1_intake_proto_rawDesc = "" +
 	"_withdrawn\"h\n" +
 	"\fListResponse\x120\n" +
 	"\arecords\x18\x01 \x03(\v2\x16.entente.v1.HeldRecordR\arecords\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\fR\rnextPageToken\"\xaf\x01\n" +
-	"\x0eReleaseRequest\x12E\n" +
-	"\x13provider_references\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\b\x01\x10\xe8\a\"\ar\x05 \x01(\xc8\x01R\x12providerReferences\x12<\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\fR\rnextPageToken\"\xdd\x01\n" +
+	"\x0fRecordSelection\x12C\n" +
+	"\x13provider_references\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xe8\a\"\ar\x05 \x01(\xc8\x01R\x12providerReferences\x12.\n" +
+	"\n" +
+	"record_ids\x18\x02 \x03(\fB\x0f\xbaH\f\x92\x01\t\x10\xe8\a\"\x04z\x02h\x10R\trecordIds\x12&\n" +
+	"\n" +
+	"project_id\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\tprojectId\x12-\n" +
+	"\x05query\x18\x04 \x01(\v2\x17.entente.v1.RecordQueryR\x05query\"\xb3\x03\n" +
+	"\vRecordQuery\x126\n" +
+	"\x05kinds\x18\x01 \x03(\x0e2\x16.entente.v1.RecordKindB\b\xbaH\x05\x92\x01\x02\x10@R\x05kinds\x12@\n" +
+	"\vcrime_areas\x18\x02 \x03(\x0e2\x15.entente.v1.CrimeAreaB\b\xbaH\x05\x92\x01\x02\x10@R\n" +
+	"crimeAreas\x129\n" +
+	"\bpurposes\x18\x03 \x03(\x0e2\x13.entente.v1.PurposeB\b\xbaH\x05\x92\x01\x02\x10\x10R\bpurposes\x12;\n" +
+	"\ttie_bases\x18\x04 \x03(\x0e2\x14.entente.v1.TieBasisB\b\xbaH\x05\x92\x01\x02\x10\x10R\btieBases\x12?\n" +
+	"\rrecorded_from\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\frecordedFrom\x12C\n" +
+	"\x0frecorded_before\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x0erecordedBefore\x12\x1f\n" +
+	"\breleased\x18\a \x01(\bH\x00R\breleased\x88\x01\x01B\v\n" +
+	"\t_released\"\xa6\x02\n" +
+	"\x0eReleaseRequest\x12C\n" +
+	"\x13provider_references\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xe8\a\"\ar\x05 \x01(\xc8\x01R\x12providerReferences\x12<\n" +
 	"\taudiences\x18\x02 \x03(\v2\x14.entente.v1.AudienceB\b\xbaH\x05\x92\x01\x02\x10@R\taudiences\x12\x18\n" +
-	"\areplace\x18\x03 \x01(\bR\areplace\"B\n" +
+	"\areplace\x18\x03 \x01(\bR\areplace\x129\n" +
+	"\tselection\x18\x04 \x01(\v2\x1b.entente.v1.RecordSelectionR\tselection\x12<\n" +
+	"\fconsultation\x18\x05 \x01(\v2\x18.entente.v1.ConsultationR\fconsultation\"B\n" +
 	"\x0fReleaseResponse\x12/\n" +
-	"\bverdicts\x18\x01 \x03(\v2\x13.entente.v1.VerdictR\bverdicts\"\x98\x01\n" +
+	"\bverdicts\x18\x01 \x03(\v2\x13.entente.v1.VerdictR\bverdicts\"\xec\x01\n" +
 	"\x0fWithdrawRequest\x12E\n" +
 	"\x13provider_references\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\b\x01\x10\xe8\a\"\ar\x05 \x01(\xc8\x01R\x12providerReferences\x12>\n" +
-	"\x06reason\x18\x02 \x01(\x0e2\x1c.entente.v1.WithdrawalReasonB\b\xbaH\x05\x82\x01\x02 \x00R\x06reason\"C\n" +
+	"\x06reason\x18\x02 \x01(\x0e2\x1c.entente.v1.WithdrawalReasonB\b\xbaH\x05\x82\x01\x02 \x00R\x06reason\x12<\n" +
+	"\fconsultation\x18\x03 \x01(\v2\x18.entente.v1.ConsultationR\fconsultation\x12\x14\n" +
+	"\x05erase\x18\x04 \x01(\bR\x05erase\"C\n" +
 	"\x10WithdrawResponse\x12/\n" +
 	"\bverdicts\x18\x01 \x03(\v2\x13.entente.v1.VerdictR\bverdicts\"\xbd\x02\n" +
 	"\x14PreviewReaderRequest\x12D\n" +
@@ -2073,27 +4276,168 @@ const file_entente_v1_intake_proto_rawDesc = "" +
 	"\x13GrantStreamResponse\x121\n" +
 	"\x06stream\x18\x01 \x01(\v2\x19.entente.v1.StreamPreviewR\x06stream\x12*\n" +
 	"\x05entry\x18\x02 \x01(\v2\x14.entente.v1.EntryRefR\x05entry\x12\x1c\n" +
-	"\tduplicate\x18\x03 \x01(\bR\tduplicate*e\n" +
+	"\tduplicate\x18\x03 \x01(\bR\tduplicate\"\xf8\x01\n" +
+	"\x15PreviewReleaseRequest\x12D\n" +
+	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x12A\n" +
+	"\tselection\x18\x02 \x01(\v2\x1b.entente.v1.RecordSelectionB\x06\xbaH\x03\xc8\x01\x01R\tselection\x12<\n" +
+	"\taudiences\x18\x03 \x03(\v2\x14.entente.v1.AudienceB\b\xbaH\x05\x92\x01\x02\x10@R\taudiences\x12\x18\n" +
+	"\areplace\x18\x04 \x01(\bR\areplace\"\xae\x02\n" +
+	"\x16PreviewReleaseResponse\x12\x1b\n" +
+	"\trecord_id\x18\x01 \x01(\fR\brecordId\x12-\n" +
+	"\x12provider_reference\x18\x02 \x01(\tR\x11providerReference\x12:\n" +
+	"\n" +
+	"violations\x18\x03 \x03(\v2\x1a.entente.v1.FieldViolationR\n" +
+	"violations\x12)\n" +
+	"\x10approval_reasons\x18\x04 \x03(\tR\x0fapprovalReasons\x12/\n" +
+	"\x05forms\x18\x05 \x03(\v2\x19.entente.v1.RecipientFormR\x05forms\x12\x16\n" +
+	"\x06losing\x18\x06 \x03(\tR\x06losing\x12\x18\n" +
+	"\awaiting\x18\a \x01(\bR\awaiting\"\xb7\x01\n" +
+	"\rRecipientForm\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\tR\x06member\x12*\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x16.entente.v1.StreamKindR\x04kind\x12\x1d\n" +
+	"\n" +
+	"project_id\x18\x03 \x01(\tR\tprojectId\x12'\n" +
+	"\x0freleased_record\x18\x04 \x01(\fR\x0ereleasedRecord\x12\x1a\n" +
+	"\bstanding\x18\x05 \x01(\bR\bstanding\"\xaa\x01\n" +
+	"\x12ListPendingRequest\x12D\n" +
+	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x12%\n" +
+	"\tpage_size\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\xc8\x01R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\fB\b\xbaH\x05z\x03\x18\x80\x02R\tpageToken\"u\n" +
+	"\x13ListPendingResponse\x126\n" +
+	"\breleases\x18\x01 \x03(\v2\x1a.entente.v1.PendingReleaseR\breleases\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\fR\rnextPageToken\"\xb4\x02\n" +
+	"\x0ePendingRelease\x12\x1b\n" +
+	"\trecord_id\x18\x01 \x01(\fR\brecordId\x12-\n" +
+	"\x12provider_reference\x18\x02 \x01(\tR\x11providerReference\x12\x1c\n" +
+	"\tauthority\x18\x03 \x01(\tR\tauthority\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\x04R\aversion\x122\n" +
+	"\taudiences\x18\x05 \x03(\v2\x14.entente.v1.AudienceR\taudiences\x12\x1f\n" +
+	"\vproposed_by\x18\x06 \x01(\tR\n" +
+	"proposedBy\x12\x18\n" +
+	"\areasons\x18\a \x03(\tR\areasons\x12/\n" +
+	"\x05forms\x18\b \x03(\v2\x19.entente.v1.RecipientFormR\x05forms\"\xf1\x01\n" +
+	"\x14DecideReleaseRequest\x12D\n" +
+	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x120\n" +
+	"\n" +
+	"record_ids\x18\x02 \x03(\fB\x11\xbaH\x0e\x92\x01\v\b\x01\x10\xe8\a\"\x04z\x02h\x10R\trecordIds\x12%\n" +
+	"\bversions\x18\x03 \x03(\x04B\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\bversions\x12\x18\n" +
+	"\aapprove\x18\x04 \x01(\bR\aapprove\x12 \n" +
+	"\x06reason\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x06reason\"H\n" +
+	"\x15DecideReleaseResponse\x12/\n" +
+	"\bverdicts\x18\x01 \x03(\v2\x13.entente.v1.VerdictR\bverdicts\"\xd6\x01\n" +
+	"\x0fRestrictRequest\x12D\n" +
+	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x12E\n" +
+	"\x13provider_references\x18\x02 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\b\x01\x10\xe8\a\"\ar\x05 \x01(\xc8\x01R\x12providerReferences\x12\x12\n" +
+	"\x04lift\x18\x03 \x01(\bR\x04lift\x12\"\n" +
+	"\x06reason\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\"C\n" +
+	"\x10RestrictResponse\x12/\n" +
+	"\bverdicts\x18\x01 \x03(\v2\x13.entente.v1.VerdictR\bverdicts\"\x84\x02\n" +
+	"\vHoldRequest\x12D\n" +
+	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x12E\n" +
+	"\x13provider_references\x18\x02 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\b\x01\x10\xe8\a\"\ar\x05 \x01(\xc8\x01R\x12providerReferences\x12\x12\n" +
+	"\x04lift\x18\x03 \x01(\bR\x04lift\x12\"\n" +
+	"\x06reason\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\x120\n" +
+	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"?\n" +
+	"\fHoldResponse\x12/\n" +
+	"\bverdicts\x18\x01 \x03(\v2\x13.entente.v1.VerdictR\bverdicts\"\x94\x02\n" +
+	"\fRenewRequest\x12D\n" +
+	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x12E\n" +
+	"\x13provider_references\x18\x02 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\b\x01\x10\xe8\a\"\ar\x05 \x01(\xc8\x01R\x12providerReferences\x12E\n" +
+	"\fretain_until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\vretainUntil\x120\n" +
+	"\rjustification\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xe8\aR\rjustification\"@\n" +
+	"\rRenewResponse\x12/\n" +
+	"\bverdicts\x18\x01 \x03(\v2\x13.entente.v1.VerdictR\bverdicts\"\xd9\x01\n" +
+	"\x0eListDueRequest\x12D\n" +
+	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x121\n" +
+	"\x06within\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06within\x12%\n" +
+	"\tpage_size\x18\x03 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\fB\b\xbaH\x05z\x03\x18\x80\x02R\tpageToken\"j\n" +
+	"\x0fListDueResponse\x12/\n" +
+	"\arecords\x18\x01 \x03(\v2\x15.entente.v1.DueRecordR\arecords\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\fR\rnextPageToken\"\xc4\x02\n" +
+	"\tDueRecord\x12\x1b\n" +
+	"\trecord_id\x18\x01 \x01(\fR\brecordId\x12-\n" +
+	"\x12provider_reference\x18\x02 \x01(\tR\x11providerReference\x12*\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x16.entente.v1.RecordKindR\x04kind\x12=\n" +
+	"\fretain_until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vretainUntil\x129\n" +
+	"\n" +
+	"review_due\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\treviewDue\x12)\n" +
+	"\x04hold\x18\x06 \x01(\v2\x15.entente.v1.LegalHoldR\x04hold\x12\x1a\n" +
+	"\breleased\x18\a \x01(\bR\breleased\"\xe7\x01\n" +
+	"\x0fListSentRequest\x12D\n" +
+	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x12!\n" +
+	"\x06member\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06member\x12\x1b\n" +
+	"\topen_only\x18\x03 \x01(\bR\bopenOnly\x12%\n" +
+	"\tpage_size\x18\x04 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\fB\b\xbaH\x05z\x03\x18\x80\x02R\tpageToken\"l\n" +
+	"\x10ListSentResponse\x120\n" +
+	"\arecords\x18\x01 \x03(\v2\x16.entente.v1.SentRecordR\arecords\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\fR\rnextPageToken\"\xa4\x01\n" +
+	"\n" +
+	"SentRecord\x12\x1b\n" +
+	"\trecord_id\x18\x01 \x01(\fR\brecordId\x12-\n" +
+	"\x12provider_reference\x18\x02 \x01(\tR\x11providerReference\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\x120\n" +
+	"\bdelivery\x18\x04 \x01(\v2\x14.entente.v1.DeliveryR\bdelivery\"\xf3\x02\n" +
+	"\rPermitRequest\x12D\n" +
+	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x129\n" +
+	"\x12provider_reference\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05 \x01(\xc8\x01R\x11providerReference\x12!\n" +
+	"\x06holder\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06holder\x121\n" +
+	"\n" +
+	"recipients\x18\x04 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x80\x02\"\x06r\x04\x10\x01\x18 R\n" +
+	"recipients\x12\x16\n" +
+	"\x06export\x18\x05 \x01(\bR\x06export\x129\n" +
+	"\apurpose\x18\x06 \x01(\x0e2\x13.entente.v1.PurposeB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\apurpose\x128\n" +
+	"\x05until\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x05until\"@\n" +
+	"\x0ePermitResponse\x12.\n" +
+	"\aentries\x18\x01 \x03(\v2\x14.entente.v1.EntryRefR\aentries\"\x93\x01\n" +
+	"\x17RevokePermissionRequest\x12D\n" +
+	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x122\n" +
+	"\x05entry\x18\x02 \x01(\v2\x14.entente.v1.EntryRefB\x06\xbaH\x03\xc8\x01\x01R\x05entry\"\x1a\n" +
+	"\x18RevokePermissionResponse\"z\n" +
+	"\x16ListPermissionsRequest\x12D\n" +
+	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x12\x1a\n" +
+	"\breceived\x18\x02 \x01(\bR\breceived\"W\n" +
+	"\x17ListPermissionsResponse\x12<\n" +
+	"\vpermissions\x18\x01 \x03(\v2\x1a.entente.v1.HeldPermissionR\vpermissions\"\x95\x01\n" +
+	"\x0eHeldPermission\x12<\n" +
+	"\n" +
+	"permission\x18\x01 \x01(\v2\x1c.entente.v1.OnwardPermissionR\n" +
+	"permission\x12*\n" +
+	"\x05entry\x18\x02 \x01(\v2\x14.entente.v1.EntryRefR\x05entry\x12\x19\n" +
+	"\bin_force\x18\x03 \x01(\bR\ainForce*e\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10OUTCOME_ACCEPTED\x10\x01\x12\x15\n" +
 	"\x11OUTCOME_DUPLICATE\x10\x02\x12\x14\n" +
-	"\x10OUTCOME_REJECTED\x10\x03*d\n" +
+	"\x10OUTCOME_REJECTED\x10\x03*\xa6\x01\n" +
 	"\fReleaseState\x12\x1d\n" +
 	"\x19RELEASE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16RELEASE_STATE_RELEASED\x10\x01\x12\x19\n" +
-	"\x15RELEASE_STATE_WAITING\x10\x02*\x85\x01\n" +
+	"\x15RELEASE_STATE_WAITING\x10\x02\x12\"\n" +
+	"\x1eRELEASE_STATE_PENDING_APPROVAL\x10\x03\x12\x1c\n" +
+	"\x18RELEASE_STATE_RESTRICTED\x10\x04*\xa1\x01\n" +
 	"\rDeliveryState\x12\x1e\n" +
 	"\x1aDELIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16DELIVERY_STATE_PENDING\x10\x01\x12\x1c\n" +
 	"\x18DELIVERY_STATE_DELIVERED\x10\x02\x12\x1a\n" +
-	"\x16DELIVERY_STATE_APPLIED\x10\x03*\xa9\x01\n" +
+	"\x16DELIVERY_STATE_APPLIED\x10\x03\x12\x1a\n" +
+	"\x16DELIVERY_STATE_OVERDUE\x10\x04*\xa9\x01\n" +
 	"\rReaderOutcome\x12\x1e\n" +
 	"\x1aREADER_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14READER_OUTCOME_READS\x10\x01\x12\"\n" +
 	"\x1eREADER_OUTCOME_OPENS_BY_ITSELF\x10\x02\x12 \n" +
 	"\x1cREADER_OUTCOME_ONLY_BY_GRANT\x10\x03\x12\x18\n" +
-	"\x14READER_OUTCOME_NEVER\x10\x042\xf2\x03\n" +
+	"\x14READER_OUTCOME_NEVER\x10\x042\xba\n" +
+	"\n" +
 	"\rIntakeService\x12=\n" +
 	"\x04Push\x12\x17.entente.v1.PushRequest\x1a\x18.entente.v1.PushResponse(\x010\x01\x126\n" +
 	"\x03Get\x12\x16.entente.v1.GetRequest\x1a\x17.entente.v1.GetResponse\x129\n" +
@@ -2101,7 +4445,18 @@ const file_entente_v1_intake_proto_rawDesc = "" +
 	"\aRelease\x12\x1a.entente.v1.ReleaseRequest\x1a\x1b.entente.v1.ReleaseResponse\x12E\n" +
 	"\bWithdraw\x12\x1b.entente.v1.WithdrawRequest\x1a\x1c.entente.v1.WithdrawResponse\x12T\n" +
 	"\rPreviewReader\x12 .entente.v1.PreviewReaderRequest\x1a!.entente.v1.PreviewReaderResponse\x12N\n" +
-	"\vGrantStream\x12\x1e.entente.v1.GrantStreamRequest\x1a\x1f.entente.v1.GrantStreamResponseB4Z2entente.example/entente/proto/entente/v1;ententev1b\x06proto3"
+	"\vGrantStream\x12\x1e.entente.v1.GrantStreamRequest\x1a\x1f.entente.v1.GrantStreamResponse\x12Y\n" +
+	"\x0ePreviewRelease\x12!.entente.v1.PreviewReleaseRequest\x1a\".entente.v1.PreviewReleaseResponse0\x01\x12N\n" +
+	"\vListPending\x12\x1e.entente.v1.ListPendingRequest\x1a\x1f.entente.v1.ListPendingResponse\x12T\n" +
+	"\rDecideRelease\x12 .entente.v1.DecideReleaseRequest\x1a!.entente.v1.DecideReleaseResponse\x12E\n" +
+	"\bRestrict\x12\x1b.entente.v1.RestrictRequest\x1a\x1c.entente.v1.RestrictResponse\x129\n" +
+	"\x04Hold\x12\x17.entente.v1.HoldRequest\x1a\x18.entente.v1.HoldResponse\x12<\n" +
+	"\x05Renew\x12\x18.entente.v1.RenewRequest\x1a\x19.entente.v1.RenewResponse\x12B\n" +
+	"\aListDue\x12\x1a.entente.v1.ListDueRequest\x1a\x1b.entente.v1.ListDueResponse\x12E\n" +
+	"\bListSent\x12\x1b.entente.v1.ListSentRequest\x1a\x1c.entente.v1.ListSentResponse\x12?\n" +
+	"\x06Permit\x12\x19.entente.v1.PermitRequest\x1a\x1a.entente.v1.PermitResponse\x12]\n" +
+	"\x10RevokePermission\x12#.entente.v1.RevokePermissionRequest\x1a$.entente.v1.RevokePermissionResponse\x12Z\n" +
+	"\x0fListPermissions\x12\".entente.v1.ListPermissionsRequest\x1a#.entente.v1.ListPermissionsResponseB4Z2entente.example/entente/proto/entente/v1;ententev1b\x06proto3"
 
 var (
 	file_entente_v1_intake_proto_rawDescOnce sync.Once
@@ -2116,105 +4471,218 @@ func file_entente_v1_intake_proto_rawDescGZIP() []byte {
 }
 
 var file_entente_v1_intake_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_entente_v1_intake_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_entente_v1_intake_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_entente_v1_intake_proto_goTypes = []any{
-	(Outcome)(0),                  // 0: entente.v1.Outcome
-	(ReleaseState)(0),             // 1: entente.v1.ReleaseState
-	(DeliveryState)(0),            // 2: entente.v1.DeliveryState
-	(ReaderOutcome)(0),            // 3: entente.v1.ReaderOutcome
-	(*PushRequest)(nil),           // 4: entente.v1.PushRequest
-	(*PushItem)(nil),              // 5: entente.v1.PushItem
-	(*PushWithdrawal)(nil),        // 6: entente.v1.PushWithdrawal
-	(*PushResponse)(nil),          // 7: entente.v1.PushResponse
-	(*Verdict)(nil),               // 8: entente.v1.Verdict
-	(*FieldViolation)(nil),        // 9: entente.v1.FieldViolation
-	(*GetRequest)(nil),            // 10: entente.v1.GetRequest
-	(*GetResponse)(nil),           // 11: entente.v1.GetResponse
-	(*HeldRecord)(nil),            // 12: entente.v1.HeldRecord
-	(*Delivery)(nil),              // 13: entente.v1.Delivery
-	(*ListRequest)(nil),           // 14: entente.v1.ListRequest
-	(*ListResponse)(nil),          // 15: entente.v1.ListResponse
-	(*ReleaseRequest)(nil),        // 16: entente.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),       // 17: entente.v1.ReleaseResponse
-	(*WithdrawRequest)(nil),       // 18: entente.v1.WithdrawRequest
-	(*WithdrawResponse)(nil),      // 19: entente.v1.WithdrawResponse
-	(*PreviewReaderRequest)(nil),  // 20: entente.v1.PreviewReaderRequest
-	(*PreviewReaderResponse)(nil), // 21: entente.v1.PreviewReaderResponse
-	(*StreamPreview)(nil),         // 22: entente.v1.StreamPreview
-	(*KindCount)(nil),             // 23: entente.v1.KindCount
-	(*GrantObstacle)(nil),         // 24: entente.v1.GrantObstacle
-	(*RecordPreview)(nil),         // 25: entente.v1.RecordPreview
-	(*GrantStreamRequest)(nil),    // 26: entente.v1.GrantStreamRequest
-	(*GrantStreamResponse)(nil),   // 27: entente.v1.GrantStreamResponse
-	(*Record)(nil),                // 28: entente.v1.Record
-	(*Audience)(nil),              // 29: entente.v1.Audience
-	(WithdrawalReason)(0),         // 30: entente.v1.WithdrawalReason
-	(*Consultation)(nil),          // 31: entente.v1.Consultation
-	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
-	(*EntryRef)(nil),              // 33: entente.v1.EntryRef
-	(RecordKind)(0),               // 34: entente.v1.RecordKind
-	(StreamKind)(0),               // 35: entente.v1.StreamKind
+	(Outcome)(0),                     // 0: entente.v1.Outcome
+	(ReleaseState)(0),                // 1: entente.v1.ReleaseState
+	(DeliveryState)(0),               // 2: entente.v1.DeliveryState
+	(ReaderOutcome)(0),               // 3: entente.v1.ReaderOutcome
+	(*PushRequest)(nil),              // 4: entente.v1.PushRequest
+	(*PushItem)(nil),                 // 5: entente.v1.PushItem
+	(*PushWithdrawal)(nil),           // 6: entente.v1.PushWithdrawal
+	(*PushResponse)(nil),             // 7: entente.v1.PushResponse
+	(*Verdict)(nil),                  // 8: entente.v1.Verdict
+	(*FieldViolation)(nil),           // 9: entente.v1.FieldViolation
+	(*GetRequest)(nil),               // 10: entente.v1.GetRequest
+	(*GetResponse)(nil),              // 11: entente.v1.GetResponse
+	(*HeldRecord)(nil),               // 12: entente.v1.HeldRecord
+	(*LegalHold)(nil),                // 13: entente.v1.LegalHold
+	(*Delivery)(nil),                 // 14: entente.v1.Delivery
+	(*ListRequest)(nil),              // 15: entente.v1.ListRequest
+	(*ListResponse)(nil),             // 16: entente.v1.ListResponse
+	(*RecordSelection)(nil),          // 17: entente.v1.RecordSelection
+	(*RecordQuery)(nil),              // 18: entente.v1.RecordQuery
+	(*ReleaseRequest)(nil),           // 19: entente.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),          // 20: entente.v1.ReleaseResponse
+	(*WithdrawRequest)(nil),          // 21: entente.v1.WithdrawRequest
+	(*WithdrawResponse)(nil),         // 22: entente.v1.WithdrawResponse
+	(*PreviewReaderRequest)(nil),     // 23: entente.v1.PreviewReaderRequest
+	(*PreviewReaderResponse)(nil),    // 24: entente.v1.PreviewReaderResponse
+	(*StreamPreview)(nil),            // 25: entente.v1.StreamPreview
+	(*KindCount)(nil),                // 26: entente.v1.KindCount
+	(*GrantObstacle)(nil),            // 27: entente.v1.GrantObstacle
+	(*RecordPreview)(nil),            // 28: entente.v1.RecordPreview
+	(*GrantStreamRequest)(nil),       // 29: entente.v1.GrantStreamRequest
+	(*GrantStreamResponse)(nil),      // 30: entente.v1.GrantStreamResponse
+	(*PreviewReleaseRequest)(nil),    // 31: entente.v1.PreviewReleaseRequest
+	(*PreviewReleaseResponse)(nil),   // 32: entente.v1.PreviewReleaseResponse
+	(*RecipientForm)(nil),            // 33: entente.v1.RecipientForm
+	(*ListPendingRequest)(nil),       // 34: entente.v1.ListPendingRequest
+	(*ListPendingResponse)(nil),      // 35: entente.v1.ListPendingResponse
+	(*PendingRelease)(nil),           // 36: entente.v1.PendingRelease
+	(*DecideReleaseRequest)(nil),     // 37: entente.v1.DecideReleaseRequest
+	(*DecideReleaseResponse)(nil),    // 38: entente.v1.DecideReleaseResponse
+	(*RestrictRequest)(nil),          // 39: entente.v1.RestrictRequest
+	(*RestrictResponse)(nil),         // 40: entente.v1.RestrictResponse
+	(*HoldRequest)(nil),              // 41: entente.v1.HoldRequest
+	(*HoldResponse)(nil),             // 42: entente.v1.HoldResponse
+	(*RenewRequest)(nil),             // 43: entente.v1.RenewRequest
+	(*RenewResponse)(nil),            // 44: entente.v1.RenewResponse
+	(*ListDueRequest)(nil),           // 45: entente.v1.ListDueRequest
+	(*ListDueResponse)(nil),          // 46: entente.v1.ListDueResponse
+	(*DueRecord)(nil),                // 47: entente.v1.DueRecord
+	(*ListSentRequest)(nil),          // 48: entente.v1.ListSentRequest
+	(*ListSentResponse)(nil),         // 49: entente.v1.ListSentResponse
+	(*SentRecord)(nil),               // 50: entente.v1.SentRecord
+	(*PermitRequest)(nil),            // 51: entente.v1.PermitRequest
+	(*PermitResponse)(nil),           // 52: entente.v1.PermitResponse
+	(*RevokePermissionRequest)(nil),  // 53: entente.v1.RevokePermissionRequest
+	(*RevokePermissionResponse)(nil), // 54: entente.v1.RevokePermissionResponse
+	(*ListPermissionsRequest)(nil),   // 55: entente.v1.ListPermissionsRequest
+	(*ListPermissionsResponse)(nil),  // 56: entente.v1.ListPermissionsResponse
+	(*HeldPermission)(nil),           // 57: entente.v1.HeldPermission
+	(*Consultation)(nil),             // 58: entente.v1.Consultation
+	(*Record)(nil),                   // 59: entente.v1.Record
+	(*Audience)(nil),                 // 60: entente.v1.Audience
+	(WithdrawalReason)(0),            // 61: entente.v1.WithdrawalReason
+	(*timestamppb.Timestamp)(nil),    // 62: google.protobuf.Timestamp
+	(*EntryRef)(nil),                 // 63: entente.v1.EntryRef
+	(RecordKind)(0),                  // 64: entente.v1.RecordKind
+	(CrimeArea)(0),                   // 65: entente.v1.CrimeArea
+	(Purpose)(0),                     // 66: entente.v1.Purpose
+	(TieBasis)(0),                    // 67: entente.v1.TieBasis
+	(StreamKind)(0),                  // 68: entente.v1.StreamKind
+	(*durationpb.Duration)(nil),      // 69: google.protobuf.Duration
+	(*OnwardPermission)(nil),         // 70: entente.v1.OnwardPermission
 }
 var file_entente_v1_intake_proto_depIdxs = []int32{
-	5,  // 0: entente.v1.PushRequest.items:type_name -> entente.v1.PushItem
-	28, // 1: entente.v1.PushItem.record:type_name -> entente.v1.Record
-	6,  // 2: entente.v1.PushItem.withdrawal:type_name -> entente.v1.PushWithdrawal
-	29, // 3: entente.v1.PushItem.audiences:type_name -> entente.v1.Audience
-	30, // 4: entente.v1.PushWithdrawal.reason:type_name -> entente.v1.WithdrawalReason
-	8,  // 5: entente.v1.PushResponse.verdicts:type_name -> entente.v1.Verdict
-	0,  // 6: entente.v1.Verdict.outcome:type_name -> entente.v1.Outcome
-	9,  // 7: entente.v1.Verdict.violations:type_name -> entente.v1.FieldViolation
-	1,  // 8: entente.v1.Verdict.release_state:type_name -> entente.v1.ReleaseState
-	31, // 9: entente.v1.GetRequest.consultation:type_name -> entente.v1.Consultation
-	12, // 10: entente.v1.GetResponse.record:type_name -> entente.v1.HeldRecord
-	28, // 11: entente.v1.HeldRecord.record:type_name -> entente.v1.Record
-	32, // 12: entente.v1.HeldRecord.received_at:type_name -> google.protobuf.Timestamp
-	29, // 13: entente.v1.HeldRecord.audiences:type_name -> entente.v1.Audience
-	13, // 14: entente.v1.HeldRecord.deliveries:type_name -> entente.v1.Delivery
-	1,  // 15: entente.v1.HeldRecord.release_state:type_name -> entente.v1.ReleaseState
-	33, // 16: entente.v1.Delivery.entry:type_name -> entente.v1.EntryRef
-	2,  // 17: entente.v1.Delivery.state:type_name -> entente.v1.DeliveryState
-	31, // 18: entente.v1.ListRequest.consultation:type_name -> entente.v1.Consultation
-	34, // 19: entente.v1.ListRequest.kinds:type_name -> entente.v1.RecordKind
-	12, // 20: entente.v1.ListResponse.records:type_name -> entente.v1.HeldRecord
-	29, // 21: entente.v1.ReleaseRequest.audiences:type_name -> entente.v1.Audience
-	8,  // 22: entente.v1.ReleaseResponse.verdicts:type_name -> entente.v1.Verdict
-	30, // 23: entente.v1.WithdrawRequest.reason:type_name -> entente.v1.WithdrawalReason
-	8,  // 24: entente.v1.WithdrawResponse.verdicts:type_name -> entente.v1.Verdict
-	31, // 25: entente.v1.PreviewReaderRequest.consultation:type_name -> entente.v1.Consultation
-	35, // 26: entente.v1.PreviewReaderRequest.kind:type_name -> entente.v1.StreamKind
-	22, // 27: entente.v1.PreviewReaderResponse.streams:type_name -> entente.v1.StreamPreview
-	25, // 28: entente.v1.PreviewReaderResponse.records:type_name -> entente.v1.RecordPreview
-	35, // 29: entente.v1.StreamPreview.kind:type_name -> entente.v1.StreamKind
-	3,  // 30: entente.v1.StreamPreview.outcome:type_name -> entente.v1.ReaderOutcome
-	32, // 31: entente.v1.StreamPreview.opens_at:type_name -> google.protobuf.Timestamp
-	23, // 32: entente.v1.StreamPreview.standing:type_name -> entente.v1.KindCount
-	24, // 33: entente.v1.StreamPreview.obstacles:type_name -> entente.v1.GrantObstacle
-	34, // 34: entente.v1.KindCount.kind:type_name -> entente.v1.RecordKind
-	34, // 35: entente.v1.RecordPreview.kind:type_name -> entente.v1.RecordKind
-	3,  // 36: entente.v1.RecordPreview.outcome:type_name -> entente.v1.ReaderOutcome
-	31, // 37: entente.v1.GrantStreamRequest.consultation:type_name -> entente.v1.Consultation
-	22, // 38: entente.v1.GrantStreamResponse.stream:type_name -> entente.v1.StreamPreview
-	33, // 39: entente.v1.GrantStreamResponse.entry:type_name -> entente.v1.EntryRef
-	4,  // 40: entente.v1.IntakeService.Push:input_type -> entente.v1.PushRequest
-	10, // 41: entente.v1.IntakeService.Get:input_type -> entente.v1.GetRequest
-	14, // 42: entente.v1.IntakeService.List:input_type -> entente.v1.ListRequest
-	16, // 43: entente.v1.IntakeService.Release:input_type -> entente.v1.ReleaseRequest
-	18, // 44: entente.v1.IntakeService.Withdraw:input_type -> entente.v1.WithdrawRequest
-	20, // 45: entente.v1.IntakeService.PreviewReader:input_type -> entente.v1.PreviewReaderRequest
-	26, // 46: entente.v1.IntakeService.GrantStream:input_type -> entente.v1.GrantStreamRequest
-	7,  // 47: entente.v1.IntakeService.Push:output_type -> entente.v1.PushResponse
-	11, // 48: entente.v1.IntakeService.Get:output_type -> entente.v1.GetResponse
-	15, // 49: entente.v1.IntakeService.List:output_type -> entente.v1.ListResponse
-	17, // 50: entente.v1.IntakeService.Release:output_type -> entente.v1.ReleaseResponse
-	19, // 51: entente.v1.IntakeService.Withdraw:output_type -> entente.v1.WithdrawResponse
-	21, // 52: entente.v1.IntakeService.PreviewReader:output_type -> entente.v1.PreviewReaderResponse
-	27, // 53: entente.v1.IntakeService.GrantStream:output_type -> entente.v1.GrantStreamResponse
-	47, // [47:54] is the sub-list for method output_type
-	40, // [40:47] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	5,   // 0: entente.v1.PushRequest.items:type_name -> entente.v1.PushItem
+	58,  // 1: entente.v1.PushRequest.consultation:type_name -> entente.v1.Consultation
+	59,  // 2: entente.v1.PushItem.record:type_name -> entente.v1.Record
+	6,   // 3: entente.v1.PushItem.withdrawal:type_name -> entente.v1.PushWithdrawal
+	60,  // 4: entente.v1.PushItem.audiences:type_name -> entente.v1.Audience
+	61,  // 5: entente.v1.PushWithdrawal.reason:type_name -> entente.v1.WithdrawalReason
+	8,   // 6: entente.v1.PushResponse.verdicts:type_name -> entente.v1.Verdict
+	0,   // 7: entente.v1.Verdict.outcome:type_name -> entente.v1.Outcome
+	9,   // 8: entente.v1.Verdict.violations:type_name -> entente.v1.FieldViolation
+	1,   // 9: entente.v1.Verdict.release_state:type_name -> entente.v1.ReleaseState
+	58,  // 10: entente.v1.GetRequest.consultation:type_name -> entente.v1.Consultation
+	12,  // 11: entente.v1.GetResponse.record:type_name -> entente.v1.HeldRecord
+	59,  // 12: entente.v1.HeldRecord.record:type_name -> entente.v1.Record
+	62,  // 13: entente.v1.HeldRecord.received_at:type_name -> google.protobuf.Timestamp
+	60,  // 14: entente.v1.HeldRecord.audiences:type_name -> entente.v1.Audience
+	14,  // 15: entente.v1.HeldRecord.deliveries:type_name -> entente.v1.Delivery
+	1,   // 16: entente.v1.HeldRecord.release_state:type_name -> entente.v1.ReleaseState
+	13,  // 17: entente.v1.HeldRecord.hold:type_name -> entente.v1.LegalHold
+	62,  // 18: entente.v1.HeldRecord.retain_until:type_name -> google.protobuf.Timestamp
+	62,  // 19: entente.v1.LegalHold.until:type_name -> google.protobuf.Timestamp
+	63,  // 20: entente.v1.Delivery.entry:type_name -> entente.v1.EntryRef
+	2,   // 21: entente.v1.Delivery.state:type_name -> entente.v1.DeliveryState
+	62,  // 22: entente.v1.Delivery.sent_at:type_name -> google.protobuf.Timestamp
+	62,  // 23: entente.v1.Delivery.withdrawn_at:type_name -> google.protobuf.Timestamp
+	58,  // 24: entente.v1.ListRequest.consultation:type_name -> entente.v1.Consultation
+	64,  // 25: entente.v1.ListRequest.kinds:type_name -> entente.v1.RecordKind
+	12,  // 26: entente.v1.ListResponse.records:type_name -> entente.v1.HeldRecord
+	18,  // 27: entente.v1.RecordSelection.query:type_name -> entente.v1.RecordQuery
+	64,  // 28: entente.v1.RecordQuery.kinds:type_name -> entente.v1.RecordKind
+	65,  // 29: entente.v1.RecordQuery.crime_areas:type_name -> entente.v1.CrimeArea
+	66,  // 30: entente.v1.RecordQuery.purposes:type_name -> entente.v1.Purpose
+	67,  // 31: entente.v1.RecordQuery.tie_bases:type_name -> entente.v1.TieBasis
+	62,  // 32: entente.v1.RecordQuery.recorded_from:type_name -> google.protobuf.Timestamp
+	62,  // 33: entente.v1.RecordQuery.recorded_before:type_name -> google.protobuf.Timestamp
+	60,  // 34: entente.v1.ReleaseRequest.audiences:type_name -> entente.v1.Audience
+	17,  // 35: entente.v1.ReleaseRequest.selection:type_name -> entente.v1.RecordSelection
+	58,  // 36: entente.v1.ReleaseRequest.consultation:type_name -> entente.v1.Consultation
+	8,   // 37: entente.v1.ReleaseResponse.verdicts:type_name -> entente.v1.Verdict
+	61,  // 38: entente.v1.WithdrawRequest.reason:type_name -> entente.v1.WithdrawalReason
+	58,  // 39: entente.v1.WithdrawRequest.consultation:type_name -> entente.v1.Consultation
+	8,   // 40: entente.v1.WithdrawResponse.verdicts:type_name -> entente.v1.Verdict
+	58,  // 41: entente.v1.PreviewReaderRequest.consultation:type_name -> entente.v1.Consultation
+	68,  // 42: entente.v1.PreviewReaderRequest.kind:type_name -> entente.v1.StreamKind
+	25,  // 43: entente.v1.PreviewReaderResponse.streams:type_name -> entente.v1.StreamPreview
+	28,  // 44: entente.v1.PreviewReaderResponse.records:type_name -> entente.v1.RecordPreview
+	68,  // 45: entente.v1.StreamPreview.kind:type_name -> entente.v1.StreamKind
+	3,   // 46: entente.v1.StreamPreview.outcome:type_name -> entente.v1.ReaderOutcome
+	62,  // 47: entente.v1.StreamPreview.opens_at:type_name -> google.protobuf.Timestamp
+	26,  // 48: entente.v1.StreamPreview.standing:type_name -> entente.v1.KindCount
+	27,  // 49: entente.v1.StreamPreview.obstacles:type_name -> entente.v1.GrantObstacle
+	64,  // 50: entente.v1.KindCount.kind:type_name -> entente.v1.RecordKind
+	64,  // 51: entente.v1.RecordPreview.kind:type_name -> entente.v1.RecordKind
+	3,   // 52: entente.v1.RecordPreview.outcome:type_name -> entente.v1.ReaderOutcome
+	58,  // 53: entente.v1.GrantStreamRequest.consultation:type_name -> entente.v1.Consultation
+	25,  // 54: entente.v1.GrantStreamResponse.stream:type_name -> entente.v1.StreamPreview
+	63,  // 55: entente.v1.GrantStreamResponse.entry:type_name -> entente.v1.EntryRef
+	58,  // 56: entente.v1.PreviewReleaseRequest.consultation:type_name -> entente.v1.Consultation
+	17,  // 57: entente.v1.PreviewReleaseRequest.selection:type_name -> entente.v1.RecordSelection
+	60,  // 58: entente.v1.PreviewReleaseRequest.audiences:type_name -> entente.v1.Audience
+	9,   // 59: entente.v1.PreviewReleaseResponse.violations:type_name -> entente.v1.FieldViolation
+	33,  // 60: entente.v1.PreviewReleaseResponse.forms:type_name -> entente.v1.RecipientForm
+	68,  // 61: entente.v1.RecipientForm.kind:type_name -> entente.v1.StreamKind
+	58,  // 62: entente.v1.ListPendingRequest.consultation:type_name -> entente.v1.Consultation
+	36,  // 63: entente.v1.ListPendingResponse.releases:type_name -> entente.v1.PendingRelease
+	60,  // 64: entente.v1.PendingRelease.audiences:type_name -> entente.v1.Audience
+	33,  // 65: entente.v1.PendingRelease.forms:type_name -> entente.v1.RecipientForm
+	58,  // 66: entente.v1.DecideReleaseRequest.consultation:type_name -> entente.v1.Consultation
+	8,   // 67: entente.v1.DecideReleaseResponse.verdicts:type_name -> entente.v1.Verdict
+	58,  // 68: entente.v1.RestrictRequest.consultation:type_name -> entente.v1.Consultation
+	8,   // 69: entente.v1.RestrictResponse.verdicts:type_name -> entente.v1.Verdict
+	58,  // 70: entente.v1.HoldRequest.consultation:type_name -> entente.v1.Consultation
+	62,  // 71: entente.v1.HoldRequest.until:type_name -> google.protobuf.Timestamp
+	8,   // 72: entente.v1.HoldResponse.verdicts:type_name -> entente.v1.Verdict
+	58,  // 73: entente.v1.RenewRequest.consultation:type_name -> entente.v1.Consultation
+	62,  // 74: entente.v1.RenewRequest.retain_until:type_name -> google.protobuf.Timestamp
+	8,   // 75: entente.v1.RenewResponse.verdicts:type_name -> entente.v1.Verdict
+	58,  // 76: entente.v1.ListDueRequest.consultation:type_name -> entente.v1.Consultation
+	69,  // 77: entente.v1.ListDueRequest.within:type_name -> google.protobuf.Duration
+	47,  // 78: entente.v1.ListDueResponse.records:type_name -> entente.v1.DueRecord
+	64,  // 79: entente.v1.DueRecord.kind:type_name -> entente.v1.RecordKind
+	62,  // 80: entente.v1.DueRecord.retain_until:type_name -> google.protobuf.Timestamp
+	62,  // 81: entente.v1.DueRecord.review_due:type_name -> google.protobuf.Timestamp
+	13,  // 82: entente.v1.DueRecord.hold:type_name -> entente.v1.LegalHold
+	58,  // 83: entente.v1.ListSentRequest.consultation:type_name -> entente.v1.Consultation
+	50,  // 84: entente.v1.ListSentResponse.records:type_name -> entente.v1.SentRecord
+	14,  // 85: entente.v1.SentRecord.delivery:type_name -> entente.v1.Delivery
+	58,  // 86: entente.v1.PermitRequest.consultation:type_name -> entente.v1.Consultation
+	66,  // 87: entente.v1.PermitRequest.purpose:type_name -> entente.v1.Purpose
+	62,  // 88: entente.v1.PermitRequest.until:type_name -> google.protobuf.Timestamp
+	63,  // 89: entente.v1.PermitResponse.entries:type_name -> entente.v1.EntryRef
+	58,  // 90: entente.v1.RevokePermissionRequest.consultation:type_name -> entente.v1.Consultation
+	63,  // 91: entente.v1.RevokePermissionRequest.entry:type_name -> entente.v1.EntryRef
+	58,  // 92: entente.v1.ListPermissionsRequest.consultation:type_name -> entente.v1.Consultation
+	57,  // 93: entente.v1.ListPermissionsResponse.permissions:type_name -> entente.v1.HeldPermission
+	70,  // 94: entente.v1.HeldPermission.permission:type_name -> entente.v1.OnwardPermission
+	63,  // 95: entente.v1.HeldPermission.entry:type_name -> entente.v1.EntryRef
+	4,   // 96: entente.v1.IntakeService.Push:input_type -> entente.v1.PushRequest
+	10,  // 97: entente.v1.IntakeService.Get:input_type -> entente.v1.GetRequest
+	15,  // 98: entente.v1.IntakeService.List:input_type -> entente.v1.ListRequest
+	19,  // 99: entente.v1.IntakeService.Release:input_type -> entente.v1.ReleaseRequest
+	21,  // 100: entente.v1.IntakeService.Withdraw:input_type -> entente.v1.WithdrawRequest
+	23,  // 101: entente.v1.IntakeService.PreviewReader:input_type -> entente.v1.PreviewReaderRequest
+	29,  // 102: entente.v1.IntakeService.GrantStream:input_type -> entente.v1.GrantStreamRequest
+	31,  // 103: entente.v1.IntakeService.PreviewRelease:input_type -> entente.v1.PreviewReleaseRequest
+	34,  // 104: entente.v1.IntakeService.ListPending:input_type -> entente.v1.ListPendingRequest
+	37,  // 105: entente.v1.IntakeService.DecideRelease:input_type -> entente.v1.DecideReleaseRequest
+	39,  // 106: entente.v1.IntakeService.Restrict:input_type -> entente.v1.RestrictRequest
+	41,  // 107: entente.v1.IntakeService.Hold:input_type -> entente.v1.HoldRequest
+	43,  // 108: entente.v1.IntakeService.Renew:input_type -> entente.v1.RenewRequest
+	45,  // 109: entente.v1.IntakeService.ListDue:input_type -> entente.v1.ListDueRequest
+	48,  // 110: entente.v1.IntakeService.ListSent:input_type -> entente.v1.ListSentRequest
+	51,  // 111: entente.v1.IntakeService.Permit:input_type -> entente.v1.PermitRequest
+	53,  // 112: entente.v1.IntakeService.RevokePermission:input_type -> entente.v1.RevokePermissionRequest
+	55,  // 113: entente.v1.IntakeService.ListPermissions:input_type -> entente.v1.ListPermissionsRequest
+	7,   // 114: entente.v1.IntakeService.Push:output_type -> entente.v1.PushResponse
+	11,  // 115: entente.v1.IntakeService.Get:output_type -> entente.v1.GetResponse
+	16,  // 116: entente.v1.IntakeService.List:output_type -> entente.v1.ListResponse
+	20,  // 117: entente.v1.IntakeService.Release:output_type -> entente.v1.ReleaseResponse
+	22,  // 118: entente.v1.IntakeService.Withdraw:output_type -> entente.v1.WithdrawResponse
+	24,  // 119: entente.v1.IntakeService.PreviewReader:output_type -> entente.v1.PreviewReaderResponse
+	30,  // 120: entente.v1.IntakeService.GrantStream:output_type -> entente.v1.GrantStreamResponse
+	32,  // 121: entente.v1.IntakeService.PreviewRelease:output_type -> entente.v1.PreviewReleaseResponse
+	35,  // 122: entente.v1.IntakeService.ListPending:output_type -> entente.v1.ListPendingResponse
+	38,  // 123: entente.v1.IntakeService.DecideRelease:output_type -> entente.v1.DecideReleaseResponse
+	40,  // 124: entente.v1.IntakeService.Restrict:output_type -> entente.v1.RestrictResponse
+	42,  // 125: entente.v1.IntakeService.Hold:output_type -> entente.v1.HoldResponse
+	44,  // 126: entente.v1.IntakeService.Renew:output_type -> entente.v1.RenewResponse
+	46,  // 127: entente.v1.IntakeService.ListDue:output_type -> entente.v1.ListDueResponse
+	49,  // 128: entente.v1.IntakeService.ListSent:output_type -> entente.v1.ListSentResponse
+	52,  // 129: entente.v1.IntakeService.Permit:output_type -> entente.v1.PermitResponse
+	54,  // 130: entente.v1.IntakeService.RevokePermission:output_type -> entente.v1.RevokePermissionResponse
+	56,  // 131: entente.v1.IntakeService.ListPermissions:output_type -> entente.v1.ListPermissionsResponse
+	114, // [114:132] is the sub-list for method output_type
+	96,  // [96:114] is the sub-list for method input_type
+	96,  // [96:96] is the sub-list for extension type_name
+	96,  // [96:96] is the sub-list for extension extendee
+	0,   // [0:96] is the sub-list for field type_name
 }
 
 func init() { file_entente_v1_intake_proto_init() }
@@ -2230,14 +4698,15 @@ func file_entente_v1_intake_proto_init() {
 		(*PushItem_Record)(nil),
 		(*PushItem_Withdrawal)(nil),
 	}
-	file_entente_v1_intake_proto_msgTypes[10].OneofWrappers = []any{}
+	file_entente_v1_intake_proto_msgTypes[11].OneofWrappers = []any{}
+	file_entente_v1_intake_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_entente_v1_intake_proto_rawDesc), len(file_entente_v1_intake_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   24,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,13 +19,24 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	IntakeService_Push_FullMethodName          = "/entente.v1.IntakeService/Push"
-	IntakeService_Get_FullMethodName           = "/entente.v1.IntakeService/Get"
-	IntakeService_List_FullMethodName          = "/entente.v1.IntakeService/List"
-	IntakeService_Release_FullMethodName       = "/entente.v1.IntakeService/Release"
-	IntakeService_Withdraw_FullMethodName      = "/entente.v1.IntakeService/Withdraw"
-	IntakeService_PreviewReader_FullMethodName = "/entente.v1.IntakeService/PreviewReader"
-	IntakeService_GrantStream_FullMethodName   = "/entente.v1.IntakeService/GrantStream"
+	IntakeService_Push_FullMethodName             = "/entente.v1.IntakeService/Push"
+	IntakeService_Get_FullMethodName              = "/entente.v1.IntakeService/Get"
+	IntakeService_List_FullMethodName             = "/entente.v1.IntakeService/List"
+	IntakeService_Release_FullMethodName          = "/entente.v1.IntakeService/Release"
+	IntakeService_Withdraw_FullMethodName         = "/entente.v1.IntakeService/Withdraw"
+	IntakeService_PreviewReader_FullMethodName    = "/entente.v1.IntakeService/PreviewReader"
+	IntakeService_GrantStream_FullMethodName      = "/entente.v1.IntakeService/GrantStream"
+	IntakeService_PreviewRelease_FullMethodName   = "/entente.v1.IntakeService/PreviewRelease"
+	IntakeService_ListPending_FullMethodName      = "/entente.v1.IntakeService/ListPending"
+	IntakeService_DecideRelease_FullMethodName    = "/entente.v1.IntakeService/DecideRelease"
+	IntakeService_Restrict_FullMethodName         = "/entente.v1.IntakeService/Restrict"
+	IntakeService_Hold_FullMethodName             = "/entente.v1.IntakeService/Hold"
+	IntakeService_Renew_FullMethodName            = "/entente.v1.IntakeService/Renew"
+	IntakeService_ListDue_FullMethodName          = "/entente.v1.IntakeService/ListDue"
+	IntakeService_ListSent_FullMethodName         = "/entente.v1.IntakeService/ListSent"
+	IntakeService_Permit_FullMethodName           = "/entente.v1.IntakeService/Permit"
+	IntakeService_RevokePermission_FullMethodName = "/entente.v1.IntakeService/RevokePermission"
+	IntakeService_ListPermissions_FullMethodName  = "/entente.v1.IntakeService/ListPermissions"
 )
 
 // IntakeServiceClient is the client API for IntakeService service.
@@ -50,6 +61,32 @@ type IntakeServiceClient interface {
 	PreviewReader(ctx context.Context, in *PreviewReaderRequest, opts ...grpc.CallOption) (*PreviewReaderResponse, error)
 	// GrantStream opens an earlier shared stream to a reader. Only for systems that the member lets grant. Since contract 2.
 	GrantStream(ctx context.Context, in *GrantStreamRequest, opts ...grpc.CallOption) (*GrantStreamResponse, error)
+	// PreviewRelease says what a release would do, record by record: what each recipient would get, byte for byte, what waits,
+	// and what keeps a record at home. It changes nothing. Since contract 2, as all that follow.
+	PreviewRelease(ctx context.Context, in *PreviewReleaseRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PreviewReleaseResponse], error)
+	// ListPending answers the releases that wait for a second person, with what each recipient would get. For officers whom
+	// the member lets decide on releases.
+	ListPending(ctx context.Context, in *ListPendingRequest, opts ...grpc.CallOption) (*ListPendingResponse, error)
+	// DecideRelease lets pending releases go, or ends them. Only for an officer other than the one who asked for them.
+	DecideRelease(ctx context.Context, in *DecideReleaseRequest, opts ...grpc.CallOption) (*DecideReleaseResponse, error)
+	// Restrict takes records back from all readers while their accuracy or lawfulness is examined, and remembers to whom they
+	// were released; lifting it puts them back.
+	Restrict(ctx context.Context, in *RestrictRequest, opts ...grpc.CallOption) (*RestrictResponse, error)
+	// Hold keeps records from lapsing and from being erased at home, for a stated reason and time. Readers' copies end at
+	// their date all the same.
+	Hold(ctx context.Context, in *HoldRequest, opts ...grpc.CallOption) (*HoldResponse, error)
+	// Renew extends the retention of records, with a justification. What is released follows.
+	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
+	// ListDue answers the records whose retention or review ends soon.
+	ListDue(ctx context.Context, in *ListDueRequest, opts ...grpc.CallOption) (*ListDueResponse, error)
+	// ListSent answers everything that was ever sent, or is to be sent, to one member, with the state of each.
+	ListSent(ctx context.Context, in *ListSentRequest, opts ...grpc.CallOption) (*ListSentResponse, error)
+	// Permit lets a holder of a record under H2 pass on what it made from it, or export it.
+	Permit(ctx context.Context, in *PermitRequest, opts ...grpc.CallOption) (*PermitResponse, error)
+	// RevokePermission takes a permission back.
+	RevokePermission(ctx context.Context, in *RevokePermissionRequest, opts ...grpc.CallOption) (*RevokePermissionResponse, error)
+	// ListPermissions answers the permissions that the own member has given, or those that it has received.
+	ListPermissions(ctx context.Context, in *ListPermissionsRequest, opts ...grpc.CallOption) (*ListPermissionsResponse, error)
 }
 
 type intakeServiceClient struct {
@@ -133,6 +170,125 @@ func (c *intakeServiceClient) GrantStream(ctx context.Context, in *GrantStreamRe
 	return out, nil
 }
 
+func (c *intakeServiceClient) PreviewRelease(ctx context.Context, in *PreviewReleaseRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PreviewReleaseResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &IntakeService_ServiceDesc.Streams[1], IntakeService_PreviewRelease_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[PreviewReleaseRequest, PreviewReleaseResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type IntakeService_PreviewReleaseClient = grpc.ServerStreamingClient[PreviewReleaseResponse]
+
+func (c *intakeServiceClient) ListPending(ctx context.Context, in *ListPendingRequest, opts ...grpc.CallOption) (*ListPendingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPendingResponse)
+	err := c.cc.Invoke(ctx, IntakeService_ListPending_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *intakeServiceClient) DecideRelease(ctx context.Context, in *DecideReleaseRequest, opts ...grpc.CallOption) (*DecideReleaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DecideReleaseResponse)
+	err := c.cc.Invoke(ctx, IntakeService_DecideRelease_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *intakeServiceClient) Restrict(ctx context.Context, in *RestrictRequest, opts ...grpc.CallOption) (*RestrictResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RestrictResponse)
+	err := c.cc.Invoke(ctx, IntakeService_Restrict_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *intakeServiceClient) Hold(ctx context.Context, in *HoldRequest, opts ...grpc.CallOption) (*HoldResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HoldResponse)
+	err := c.cc.Invoke(ctx, IntakeService_Hold_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *intakeServiceClient) Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenewResponse)
+	err := c.cc.Invoke(ctx, IntakeService_Renew_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *intakeServiceClient) ListDue(ctx context.Context, in *ListDueRequest, opts ...grpc.CallOption) (*ListDueResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDueResponse)
+	err := c.cc.Invoke(ctx, IntakeService_ListDue_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *intakeServiceClient) ListSent(ctx context.Context, in *ListSentRequest, opts ...grpc.CallOption) (*ListSentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSentResponse)
+	err := c.cc.Invoke(ctx, IntakeService_ListSent_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *intakeServiceClient) Permit(ctx context.Context, in *PermitRequest, opts ...grpc.CallOption) (*PermitResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PermitResponse)
+	err := c.cc.Invoke(ctx, IntakeService_Permit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *intakeServiceClient) RevokePermission(ctx context.Context, in *RevokePermissionRequest, opts ...grpc.CallOption) (*RevokePermissionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokePermissionResponse)
+	err := c.cc.Invoke(ctx, IntakeService_RevokePermission_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *intakeServiceClient) ListPermissions(ctx context.Context, in *ListPermissionsRequest, opts ...grpc.CallOption) (*ListPermissionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPermissionsResponse)
+	err := c.cc.Invoke(ctx, IntakeService_ListPermissions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // IntakeServiceServer is the server API for IntakeService service.
 // All implementations must embed UnimplementedIntakeServiceServer
 // for forward compatibility.
@@ -155,6 +311,32 @@ type IntakeServiceServer interface {
 	PreviewReader(context.Context, *PreviewReaderRequest) (*PreviewReaderResponse, error)
 	// GrantStream opens an earlier shared stream to a reader. Only for systems that the member lets grant. Since contract 2.
 	GrantStream(context.Context, *GrantStreamRequest) (*GrantStreamResponse, error)
+	// PreviewRelease says what a release would do, record by record: what each recipient would get, byte for byte, what waits,
+	// and what keeps a record at home. It changes nothing. Since contract 2, as all that follow.
+	PreviewRelease(*PreviewReleaseRequest, grpc.ServerStreamingServer[PreviewReleaseResponse]) error
+	// ListPending answers the releases that wait for a second person, with what each recipient would get. For officers whom
+	// the member lets decide on releases.
+	ListPending(context.Context, *ListPendingRequest) (*ListPendingResponse, error)
+	// DecideRelease lets pending releases go, or ends them. Only for an officer other than the one who asked for them.
+	DecideRelease(context.Context, *DecideReleaseRequest) (*DecideReleaseResponse, error)
+	// Restrict takes records back from all readers while their accuracy or lawfulness is examined, and remembers to whom they
+	// were released; lifting it puts them back.
+	Restrict(context.Context, *RestrictRequest) (*RestrictResponse, error)
+	// Hold keeps records from lapsing and from being erased at home, for a stated reason and time. Readers' copies end at
+	// their date all the same.
+	Hold(context.Context, *HoldRequest) (*HoldResponse, error)
+	// Renew extends the retention of records, with a justification. What is released follows.
+	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
+	// ListDue answers the records whose retention or review ends soon.
+	ListDue(context.Context, *ListDueRequest) (*ListDueResponse, error)
+	// ListSent answers everything that was ever sent, or is to be sent, to one member, with the state of each.
+	ListSent(context.Context, *ListSentRequest) (*ListSentResponse, error)
+	// Permit lets a holder of a record under H2 pass on what it made from it, or export it.
+	Permit(context.Context, *PermitRequest) (*PermitResponse, error)
+	// RevokePermission takes a permission back.
+	RevokePermission(context.Context, *RevokePermissionRequest) (*RevokePermissionResponse, error)
+	// ListPermissions answers the permissions that the own member has given, or those that it has received.
+	ListPermissions(context.Context, *ListPermissionsRequest) (*ListPermissionsResponse, error)
 	mustEmbedUnimplementedIntakeServiceServer()
 }
 
@@ -185,6 +367,39 @@ func (UnimplementedIntakeServiceServer) PreviewReader(context.Context, *PreviewR
 }
 func (UnimplementedIntakeServiceServer) GrantStream(context.Context, *GrantStreamRequest) (*GrantStreamResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GrantStream not implemented")
+}
+func (UnimplementedIntakeServiceServer) PreviewRelease(*PreviewReleaseRequest, grpc.ServerStreamingServer[PreviewReleaseResponse]) error {
+	return status.Error(codes.Unimplemented, "method PreviewRelease not implemented")
+}
+func (UnimplementedIntakeServiceServer) ListPending(context.Context, *ListPendingRequest) (*ListPendingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPending not implemented")
+}
+func (UnimplementedIntakeServiceServer) DecideRelease(context.Context, *DecideReleaseRequest) (*DecideReleaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DecideRelease not implemented")
+}
+func (UnimplementedIntakeServiceServer) Restrict(context.Context, *RestrictRequest) (*RestrictResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Restrict not implemented")
+}
+func (UnimplementedIntakeServiceServer) Hold(context.Context, *HoldRequest) (*HoldResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Hold not implemented")
+}
+func (UnimplementedIntakeServiceServer) Renew(context.Context, *RenewRequest) (*RenewResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Renew not implemented")
+}
+func (UnimplementedIntakeServiceServer) ListDue(context.Context, *ListDueRequest) (*ListDueResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDue not implemented")
+}
+func (UnimplementedIntakeServiceServer) ListSent(context.Context, *ListSentRequest) (*ListSentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSent not implemented")
+}
+func (UnimplementedIntakeServiceServer) Permit(context.Context, *PermitRequest) (*PermitResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Permit not implemented")
+}
+func (UnimplementedIntakeServiceServer) RevokePermission(context.Context, *RevokePermissionRequest) (*RevokePermissionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokePermission not implemented")
+}
+func (UnimplementedIntakeServiceServer) ListPermissions(context.Context, *ListPermissionsRequest) (*ListPermissionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPermissions not implemented")
 }
 func (UnimplementedIntakeServiceServer) mustEmbedUnimplementedIntakeServiceServer() {}
 func (UnimplementedIntakeServiceServer) testEmbeddedByValue()                       {}
@@ -322,6 +537,197 @@ func _IntakeService_GrantStream_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IntakeService_PreviewRelease_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(PreviewReleaseRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(IntakeServiceServer).PreviewRelease(m, &grpc.GenericServerStream[PreviewReleaseRequest, PreviewReleaseResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type IntakeService_PreviewReleaseServer = grpc.ServerStreamingServer[PreviewReleaseResponse]
+
+func _IntakeService_ListPending_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPendingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IntakeServiceServer).ListPending(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IntakeService_ListPending_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IntakeServiceServer).ListPending(ctx, req.(*ListPendingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IntakeService_DecideRelease_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DecideReleaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IntakeServiceServer).DecideRelease(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IntakeService_DecideRelease_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IntakeServiceServer).DecideRelease(ctx, req.(*DecideReleaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IntakeService_Restrict_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestrictRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IntakeServiceServer).Restrict(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IntakeService_Restrict_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IntakeServiceServer).Restrict(ctx, req.(*RestrictRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IntakeService_Hold_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HoldRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IntakeServiceServer).Hold(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IntakeService_Hold_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IntakeServiceServer).Hold(ctx, req.(*HoldRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IntakeService_Renew_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenewRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IntakeServiceServer).Renew(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IntakeService_Renew_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IntakeServiceServer).Renew(ctx, req.(*RenewRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IntakeService_ListDue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDueRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IntakeServiceServer).ListDue(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IntakeService_ListDue_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IntakeServiceServer).ListDue(ctx, req.(*ListDueRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IntakeService_ListSent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IntakeServiceServer).ListSent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IntakeService_ListSent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IntakeServiceServer).ListSent(ctx, req.(*ListSentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IntakeService_Permit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PermitRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IntakeServiceServer).Permit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IntakeService_Permit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IntakeServiceServer).Permit(ctx, req.(*PermitRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IntakeService_RevokePermission_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokePermissionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IntakeServiceServer).RevokePermission(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IntakeService_RevokePermission_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IntakeServiceServer).RevokePermission(ctx, req.(*RevokePermissionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IntakeService_ListPermissions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPermissionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IntakeServiceServer).ListPermissions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IntakeService_ListPermissions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IntakeServiceServer).ListPermissions(ctx, req.(*ListPermissionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // IntakeService_ServiceDesc is the grpc.ServiceDesc for IntakeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -353,6 +759,46 @@ var IntakeService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "GrantStream",
 			Handler:    _IntakeService_GrantStream_Handler,
 		},
+		{
+			MethodName: "ListPending",
+			Handler:    _IntakeService_ListPending_Handler,
+		},
+		{
+			MethodName: "DecideRelease",
+			Handler:    _IntakeService_DecideRelease_Handler,
+		},
+		{
+			MethodName: "Restrict",
+			Handler:    _IntakeService_Restrict_Handler,
+		},
+		{
+			MethodName: "Hold",
+			Handler:    _IntakeService_Hold_Handler,
+		},
+		{
+			MethodName: "Renew",
+			Handler:    _IntakeService_Renew_Handler,
+		},
+		{
+			MethodName: "ListDue",
+			Handler:    _IntakeService_ListDue_Handler,
+		},
+		{
+			MethodName: "ListSent",
+			Handler:    _IntakeService_ListSent_Handler,
+		},
+		{
+			MethodName: "Permit",
+			Handler:    _IntakeService_Permit_Handler,
+		},
+		{
+			MethodName: "RevokePermission",
+			Handler:    _IntakeService_RevokePermission_Handler,
+		},
+		{
+			MethodName: "ListPermissions",
+			Handler:    _IntakeService_ListPermissions_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -360,6 +806,11 @@ var IntakeService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _IntakeService_Push_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "PreviewRelease",
+			Handler:       _IntakeService_PreviewRelease_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "entente/v1/intake.proto",

@@ -268,9 +268,11 @@ type ViewEntity struct {
 	// Why its records were merged; empty for a single record.
 	MergeReasons []string `protobuf:"bytes,6,rep,name=merge_reasons,json=mergeReasons,proto3" json:"merge_reasons,omitempty"`
 	// The strictest handling among its records.
-	Handling      *HandlingConditions `protobuf:"bytes,7,opt,name=handling,proto3" json:"handling,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Handling *HandlingConditions `protobuf:"bytes,7,opt,name=handling,proto3" json:"handling,omitempty"`
+	// The strictest classification among its records. Since contract 2.
+	Classification *Classification `protobuf:"bytes,8,opt,name=classification,proto3" json:"classification,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ViewEntity) Reset() {
@@ -352,6 +354,13 @@ func (x *ViewEntity) GetHandling() *HandlingConditions {
 	return nil
 }
 
+func (x *ViewEntity) GetClassification() *Classification {
+	if x != nil {
+		return x.Classification
+	}
+	return nil
+}
+
 // ViewSource is one record behind an answer.
 type ViewSource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -370,7 +379,11 @@ type ViewSource struct {
 	// Whether the provider calls it a fact or an assessment.
 	Assertion AssertionKind `protobuf:"varint,7,opt,name=assertion,proto3,enum=entente.v1.AssertionKind" json:"assertion,omitempty"`
 	// When it was recorded.
-	RecordedAt    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=recorded_at,json=recordedAt,proto3" json:"recorded_at,omitempty"`
+	RecordedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=recorded_at,json=recordedAt,proto3" json:"recorded_at,omitempty"`
+	// When it must be gone everywhere. Since contract 2, as all that follow.
+	RetainUntil *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=retain_until,json=retainUntil,proto3" json:"retain_until,omitempty"`
+	// The purpose for which its owner processes it.
+	Purpose       Purpose `protobuf:"varint,10,opt,name=purpose,proto3,enum=entente.v1.Purpose" json:"purpose,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -459,6 +472,20 @@ func (x *ViewSource) GetRecordedAt() *timestamppb.Timestamp {
 		return x.RecordedAt
 	}
 	return nil
+}
+
+func (x *ViewSource) GetRetainUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetainUntil
+	}
+	return nil
+}
+
+func (x *ViewSource) GetPurpose() Purpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return Purpose_PURPOSE_UNSPECIFIED
 }
 
 // ViewFact is one value that records give for one field. An entity or association has at most 1,000; where there are more,
@@ -624,9 +651,11 @@ type ViewAssociation struct {
 	// What they say of it, side by side.
 	Facts []*ViewFact `protobuf:"bytes,6,rep,name=facts,proto3" json:"facts,omitempty"`
 	// The strictest handling among the records and those of both ends.
-	Handling      *HandlingConditions `protobuf:"bytes,7,opt,name=handling,proto3" json:"handling,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Handling *HandlingConditions `protobuf:"bytes,7,opt,name=handling,proto3" json:"handling,omitempty"`
+	// The strictest classification among the records and those of both ends. Since contract 2.
+	Classification *Classification `protobuf:"bytes,8,opt,name=classification,proto3" json:"classification,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ViewAssociation) Reset() {
@@ -704,6 +733,13 @@ func (x *ViewAssociation) GetFacts() []*ViewFact {
 func (x *ViewAssociation) GetHandling() *HandlingConditions {
 	if x != nil {
 		return x.Handling
+	}
+	return nil
+}
+
+func (x *ViewAssociation) GetClassification() *Classification {
+	if x != nil {
+		return x.Classification
 	}
 	return nil
 }
@@ -955,6 +991,325 @@ func (x *WatchResponse) GetGoneAssociationIds() [][]byte {
 	return nil
 }
 
+// ExportRequest asks for an export.
+type ExportRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why and for whom.
+	Consultation *Consultation `protobuf:"bytes,1,opt,name=consultation,proto3" json:"consultation,omitempty"`
+	// Only the entities with these handles and what joins them; empty: the whole view.
+	Handles [][]byte `protobuf:"bytes,2,rep,name=handles,proto3" json:"handles,omitempty"`
+	// For whom outside the federation, or for what file, it is made: it stands in the audit trail. Required.
+	Recipient     string `protobuf:"bytes,3,opt,name=recipient,proto3" json:"recipient,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRequest) Reset() {
+	*x = ExportRequest{}
+	mi := &file_entente_v1_network_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRequest) ProtoMessage() {}
+
+func (x *ExportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_network_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
+func (*ExportRequest) Descriptor() ([]byte, []int) {
+	return file_entente_v1_network_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ExportRequest) GetConsultation() *Consultation {
+	if x != nil {
+		return x.Consultation
+	}
+	return nil
+}
+
+func (x *ExportRequest) GetHandles() [][]byte {
+	if x != nil {
+		return x.Handles
+	}
+	return nil
+}
+
+func (x *ExportRequest) GetRecipient() string {
+	if x != nil {
+		return x.Recipient
+	}
+	return ""
+}
+
+// ExportResponse is one part of an export.
+type ExportResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one.
+	//
+	// Types that are valid to be assigned to Content:
+	//
+	//	*ExportResponse_View
+	//	*ExportResponse_Row
+	//	*ExportResponse_Summary
+	Content       isExportResponse_Content `protobuf_oneof:"content"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportResponse) Reset() {
+	*x = ExportResponse{}
+	mi := &file_entente_v1_network_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportResponse) ProtoMessage() {}
+
+func (x *ExportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_network_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
+func (*ExportResponse) Descriptor() ([]byte, []int) {
+	return file_entente_v1_network_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ExportResponse) GetContent() isExportResponse_Content {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *ExportResponse) GetView() *ViewInfo {
+	if x != nil {
+		if x, ok := x.Content.(*ExportResponse_View); ok {
+			return x.View
+		}
+	}
+	return nil
+}
+
+func (x *ExportResponse) GetRow() *ExportRow {
+	if x != nil {
+		if x, ok := x.Content.(*ExportResponse_Row); ok {
+			return x.Row
+		}
+	}
+	return nil
+}
+
+func (x *ExportResponse) GetSummary() *ExportSummary {
+	if x != nil {
+		if x, ok := x.Content.(*ExportResponse_Summary); ok {
+			return x.Summary
+		}
+	}
+	return nil
+}
+
+type isExportResponse_Content interface {
+	isExportResponse_Content()
+}
+
+type ExportResponse_View struct {
+	// First of all: what the view is.
+	View *ViewInfo `protobuf:"bytes,1,opt,name=view,proto3,oneof"`
+}
+
+type ExportResponse_Row struct {
+	// One entity or association.
+	Row *ExportRow `protobuf:"bytes,2,opt,name=row,proto3,oneof"`
+}
+
+type ExportResponse_Summary struct {
+	// Last of all.
+	Summary *ExportSummary `protobuf:"bytes,3,opt,name=summary,proto3,oneof"`
+}
+
+func (*ExportResponse_View) isExportResponse_Content() {}
+
+func (*ExportResponse_Row) isExportResponse_Content() {}
+
+func (*ExportResponse_Summary) isExportResponse_Content() {}
+
+// ExportRow is one entity or association with its conditions.
+type ExportRow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one.
+	//
+	// Types that are valid to be assigned to Content:
+	//
+	//	*ExportRow_Entity
+	//	*ExportRow_Association
+	Content isExportRow_Content `protobuf_oneof:"content"`
+	// The conditions in words, to be shown with the row wherever it goes.
+	Banners       []string `protobuf:"bytes,3,rep,name=banners,proto3" json:"banners,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRow) Reset() {
+	*x = ExportRow{}
+	mi := &file_entente_v1_network_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRow) ProtoMessage() {}
+
+func (x *ExportRow) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_network_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRow.ProtoReflect.Descriptor instead.
+func (*ExportRow) Descriptor() ([]byte, []int) {
+	return file_entente_v1_network_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ExportRow) GetContent() isExportRow_Content {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *ExportRow) GetEntity() *ViewEntity {
+	if x != nil {
+		if x, ok := x.Content.(*ExportRow_Entity); ok {
+			return x.Entity
+		}
+	}
+	return nil
+}
+
+func (x *ExportRow) GetAssociation() *ViewAssociation {
+	if x != nil {
+		if x, ok := x.Content.(*ExportRow_Association); ok {
+			return x.Association
+		}
+	}
+	return nil
+}
+
+func (x *ExportRow) GetBanners() []string {
+	if x != nil {
+		return x.Banners
+	}
+	return nil
+}
+
+type isExportRow_Content interface {
+	isExportRow_Content()
+}
+
+type ExportRow_Entity struct {
+	// An entity.
+	Entity *ViewEntity `protobuf:"bytes,1,opt,name=entity,proto3,oneof"`
+}
+
+type ExportRow_Association struct {
+	// An association.
+	Association *ViewAssociation `protobuf:"bytes,2,opt,name=association,proto3,oneof"`
+}
+
+func (*ExportRow_Entity) isExportRow_Content() {}
+
+func (*ExportRow_Association) isExportRow_Content() {}
+
+// ExportSummary ends an export.
+type ExportSummary struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many rows there were.
+	Rows uint64 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
+	// How many were left out because a source carries H2 and its owner has not permitted an export.
+	WithoutPermission uint64 `protobuf:"varint,2,opt,name=without_permission,json=withoutPermission,proto3" json:"without_permission,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *ExportSummary) Reset() {
+	*x = ExportSummary{}
+	mi := &file_entente_v1_network_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportSummary) ProtoMessage() {}
+
+func (x *ExportSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_network_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportSummary.ProtoReflect.Descriptor instead.
+func (*ExportSummary) Descriptor() ([]byte, []int) {
+	return file_entente_v1_network_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ExportSummary) GetRows() uint64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *ExportSummary) GetWithoutPermission() uint64 {
+	if x != nil {
+		return x.WithoutPermission
+	}
+	return 0
+}
+
 var File_entente_v1_network_proto protoreflect.FileDescriptor
 
 const file_entente_v1_network_proto_rawDesc = "" +
@@ -978,7 +1333,7 @@ const file_entente_v1_network_proto_rawDesc = "" +
 	"\x06reader\x18\x03 \x01(\tR\x06reader\x12!\n" +
 	"\fentity_count\x18\x04 \x01(\x04R\ventityCount\x12+\n" +
 	"\x11association_count\x18\x05 \x01(\x04R\x10associationCount\x12!\n" +
-	"\frecord_count\x18\x06 \x01(\x04R\vrecordCount\"\xc0\x02\n" +
+	"\frecord_count\x18\x06 \x01(\x04R\vrecordCount\"\x84\x03\n" +
 	"\n" +
 	"ViewEntity\x12\x1b\n" +
 	"\tentity_id\x18\x01 \x01(\fR\bentityId\x12*\n" +
@@ -987,7 +1342,8 @@ const file_entente_v1_network_proto_rawDesc = "" +
 	"\x05facts\x18\x04 \x03(\v2\x14.entente.v1.ViewFactR\x05facts\x12*\n" +
 	"\x05roles\x18\x05 \x03(\v2\x14.entente.v1.ViewRoleR\x05roles\x12#\n" +
 	"\rmerge_reasons\x18\x06 \x03(\tR\fmergeReasons\x12:\n" +
-	"\bhandling\x18\a \x01(\v2\x1e.entente.v1.HandlingConditionsR\bhandling\"\xaf\x03\n" +
+	"\bhandling\x18\a \x01(\v2\x1e.entente.v1.HandlingConditionsR\bhandling\x12B\n" +
+	"\x0eclassification\x18\b \x01(\v2\x1a.entente.v1.ClassificationR\x0eclassification\"\x9d\x04\n" +
 	"\n" +
 	"ViewSource\x12'\n" +
 	"\x0fprovider_member\x18\x01 \x01(\tR\x0eproviderMember\x12-\n" +
@@ -1000,7 +1356,10 @@ const file_entente_v1_network_proto_rawDesc = "" +
 	"\x0eclassification\x18\x06 \x01(\v2\x1a.entente.v1.ClassificationR\x0eclassification\x127\n" +
 	"\tassertion\x18\a \x01(\x0e2\x19.entente.v1.AssertionKindR\tassertion\x12;\n" +
 	"\vrecorded_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"recordedAt\"P\n" +
+	"recordedAt\x12=\n" +
+	"\fretain_until\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\vretainUntil\x12-\n" +
+	"\apurpose\x18\n" +
+	" \x01(\x0e2\x13.entente.v1.PurposeR\apurpose\"P\n" +
 	"\bViewFact\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x18\n" +
@@ -1010,7 +1369,7 @@ const file_entente_v1_network_proto_rawDesc = "" +
 	"\x0fpositional_role\x18\x02 \x01(\x0e2\x1a.entente.v1.PositionalRoleR\x0epositionalRole\x12&\n" +
 	"\x0fgroup_entity_id\x18\x03 \x01(\fR\rgroupEntityId\x120\n" +
 	"\asources\x18\x04 \x03(\v2\x16.entente.v1.ViewSourceR\asources\x12*\n" +
-	"\x05facts\x18\x05 \x03(\v2\x14.entente.v1.ViewFactR\x05facts\"\xcb\x02\n" +
+	"\x05facts\x18\x05 \x03(\v2\x14.entente.v1.ViewFactR\x05facts\"\x8f\x03\n" +
 	"\x0fViewAssociation\x12%\n" +
 	"\x0eassociation_id\x18\x01 \x01(\fR\rassociationId\x12$\n" +
 	"\x0efrom_entity_id\x18\x02 \x01(\fR\ffromEntityId\x12 \n" +
@@ -1019,7 +1378,8 @@ const file_entente_v1_network_proto_rawDesc = "" +
 	"\x04kind\x18\x04 \x01(\x0e2\x1b.entente.v1.AssociationKindR\x04kind\x120\n" +
 	"\asources\x18\x05 \x03(\v2\x16.entente.v1.ViewSourceR\asources\x12*\n" +
 	"\x05facts\x18\x06 \x03(\v2\x14.entente.v1.ViewFactR\x05facts\x12:\n" +
-	"\bhandling\x18\a \x01(\v2\x1e.entente.v1.HandlingConditionsR\bhandling\"y\n" +
+	"\bhandling\x18\a \x01(\v2\x1e.entente.v1.HandlingConditionsR\bhandling\x12B\n" +
+	"\x0eclassification\x18\b \x01(\v2\x1a.entente.v1.ClassificationR\x0eclassification\"y\n" +
 	"\x10GetEntityRequest\x12D\n" +
 	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x12\x1f\n" +
 	"\x06handle\x18\x02 \x01(\fB\a\xbaH\x04z\x02h\x10R\x06handle\"\xae\x01\n" +
@@ -1034,11 +1394,30 @@ const file_entente_v1_network_proto_rawDesc = "" +
 	"\x10changed_entities\x18\x02 \x03(\v2\x16.entente.v1.ViewEntityR\x0fchangedEntities\x12&\n" +
 	"\x0fgone_entity_ids\x18\x03 \x03(\fR\rgoneEntityIds\x12N\n" +
 	"\x14changed_associations\x18\x04 \x03(\v2\x1b.entente.v1.ViewAssociationR\x13changedAssociations\x120\n" +
-	"\x14gone_association_ids\x18\x05 \x03(\fR\x12goneAssociationIds2\xde\x01\n" +
+	"\x14gone_association_ids\x18\x05 \x03(\fR\x12goneAssociationIds\"\xaa\x01\n" +
+	"\rExportRequest\x12D\n" +
+	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x12)\n" +
+	"\ahandles\x18\x02 \x03(\fB\x0f\xbaH\f\x92\x01\t\x10\xe8\a\"\x04z\x02h\x10R\ahandles\x12(\n" +
+	"\trecipient\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\trecipient\"\xa9\x01\n" +
+	"\x0eExportResponse\x12*\n" +
+	"\x04view\x18\x01 \x01(\v2\x14.entente.v1.ViewInfoH\x00R\x04view\x12)\n" +
+	"\x03row\x18\x02 \x01(\v2\x15.entente.v1.ExportRowH\x00R\x03row\x125\n" +
+	"\asummary\x18\x03 \x01(\v2\x19.entente.v1.ExportSummaryH\x00R\asummaryB\t\n" +
+	"\acontent\"\xa3\x01\n" +
+	"\tExportRow\x120\n" +
+	"\x06entity\x18\x01 \x01(\v2\x16.entente.v1.ViewEntityH\x00R\x06entity\x12?\n" +
+	"\vassociation\x18\x02 \x01(\v2\x1b.entente.v1.ViewAssociationH\x00R\vassociation\x12\x18\n" +
+	"\abanners\x18\x03 \x03(\tR\abannersB\t\n" +
+	"\acontent\"R\n" +
+	"\rExportSummary\x12\x12\n" +
+	"\x04rows\x18\x01 \x01(\x04R\x04rows\x12-\n" +
+	"\x12without_permission\x18\x02 \x01(\x04R\x11withoutPermission2\xa1\x02\n" +
 	"\x0eNetworkService\x12B\n" +
 	"\aGetView\x12\x1a.entente.v1.GetViewRequest\x1a\x1b.entente.v1.GetViewResponse\x12H\n" +
 	"\tGetEntity\x12\x1c.entente.v1.GetEntityRequest\x1a\x1d.entente.v1.GetEntityResponse\x12>\n" +
-	"\x05Watch\x12\x18.entente.v1.WatchRequest\x1a\x19.entente.v1.WatchResponse0\x01B4Z2entente.example/entente/proto/entente/v1;ententev1b\x06proto3"
+	"\x05Watch\x12\x18.entente.v1.WatchRequest\x1a\x19.entente.v1.WatchResponse0\x01\x12A\n" +
+	"\x06Export\x12\x19.entente.v1.ExportRequest\x1a\x1a.entente.v1.ExportResponse0\x01B4Z2entente.example/entente/proto/entente/v1;ententev1b\x06proto3"
 
 var (
 	file_entente_v1_network_proto_rawDescOnce sync.Once
@@ -1052,7 +1431,7 @@ func file_entente_v1_network_proto_rawDescGZIP() []byte {
 	return file_entente_v1_network_proto_rawDescData
 }
 
-var file_entente_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_entente_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_entente_v1_network_proto_goTypes = []any{
 	(*GetViewRequest)(nil),        // 0: entente.v1.GetViewRequest
 	(*GetViewResponse)(nil),       // 1: entente.v1.GetViewResponse
@@ -1066,59 +1445,76 @@ var file_entente_v1_network_proto_goTypes = []any{
 	(*GetEntityResponse)(nil),     // 9: entente.v1.GetEntityResponse
 	(*WatchRequest)(nil),          // 10: entente.v1.WatchRequest
 	(*WatchResponse)(nil),         // 11: entente.v1.WatchResponse
-	(*Consultation)(nil),          // 12: entente.v1.Consultation
-	(RecordKind)(0),               // 13: entente.v1.RecordKind
-	(*HandlingConditions)(nil),    // 14: entente.v1.HandlingConditions
-	(*Evaluation)(nil),            // 15: entente.v1.Evaluation
-	(*Classification)(nil),        // 16: entente.v1.Classification
-	(AssertionKind)(0),            // 17: entente.v1.AssertionKind
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(FunctionalRole)(0),           // 19: entente.v1.FunctionalRole
-	(PositionalRole)(0),           // 20: entente.v1.PositionalRole
-	(AssociationKind)(0),          // 21: entente.v1.AssociationKind
+	(*ExportRequest)(nil),         // 12: entente.v1.ExportRequest
+	(*ExportResponse)(nil),        // 13: entente.v1.ExportResponse
+	(*ExportRow)(nil),             // 14: entente.v1.ExportRow
+	(*ExportSummary)(nil),         // 15: entente.v1.ExportSummary
+	(*Consultation)(nil),          // 16: entente.v1.Consultation
+	(RecordKind)(0),               // 17: entente.v1.RecordKind
+	(*HandlingConditions)(nil),    // 18: entente.v1.HandlingConditions
+	(*Classification)(nil),        // 19: entente.v1.Classification
+	(*Evaluation)(nil),            // 20: entente.v1.Evaluation
+	(AssertionKind)(0),            // 21: entente.v1.AssertionKind
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(Purpose)(0),                  // 23: entente.v1.Purpose
+	(FunctionalRole)(0),           // 24: entente.v1.FunctionalRole
+	(PositionalRole)(0),           // 25: entente.v1.PositionalRole
+	(AssociationKind)(0),          // 26: entente.v1.AssociationKind
 }
 var file_entente_v1_network_proto_depIdxs = []int32{
-	12, // 0: entente.v1.GetViewRequest.consultation:type_name -> entente.v1.Consultation
+	16, // 0: entente.v1.GetViewRequest.consultation:type_name -> entente.v1.Consultation
 	2,  // 1: entente.v1.GetViewResponse.view:type_name -> entente.v1.ViewInfo
 	3,  // 2: entente.v1.GetViewResponse.entities:type_name -> entente.v1.ViewEntity
 	7,  // 3: entente.v1.GetViewResponse.associations:type_name -> entente.v1.ViewAssociation
-	13, // 4: entente.v1.ViewEntity.kind:type_name -> entente.v1.RecordKind
+	17, // 4: entente.v1.ViewEntity.kind:type_name -> entente.v1.RecordKind
 	4,  // 5: entente.v1.ViewEntity.sources:type_name -> entente.v1.ViewSource
 	5,  // 6: entente.v1.ViewEntity.facts:type_name -> entente.v1.ViewFact
 	6,  // 7: entente.v1.ViewEntity.roles:type_name -> entente.v1.ViewRole
-	14, // 8: entente.v1.ViewEntity.handling:type_name -> entente.v1.HandlingConditions
-	15, // 9: entente.v1.ViewSource.evaluation:type_name -> entente.v1.Evaluation
-	14, // 10: entente.v1.ViewSource.handling:type_name -> entente.v1.HandlingConditions
-	16, // 11: entente.v1.ViewSource.classification:type_name -> entente.v1.Classification
-	17, // 12: entente.v1.ViewSource.assertion:type_name -> entente.v1.AssertionKind
-	18, // 13: entente.v1.ViewSource.recorded_at:type_name -> google.protobuf.Timestamp
-	19, // 14: entente.v1.ViewRole.role:type_name -> entente.v1.FunctionalRole
-	20, // 15: entente.v1.ViewRole.positional_role:type_name -> entente.v1.PositionalRole
-	4,  // 16: entente.v1.ViewRole.sources:type_name -> entente.v1.ViewSource
-	5,  // 17: entente.v1.ViewRole.facts:type_name -> entente.v1.ViewFact
-	21, // 18: entente.v1.ViewAssociation.kind:type_name -> entente.v1.AssociationKind
-	4,  // 19: entente.v1.ViewAssociation.sources:type_name -> entente.v1.ViewSource
-	5,  // 20: entente.v1.ViewAssociation.facts:type_name -> entente.v1.ViewFact
-	14, // 21: entente.v1.ViewAssociation.handling:type_name -> entente.v1.HandlingConditions
-	12, // 22: entente.v1.GetEntityRequest.consultation:type_name -> entente.v1.Consultation
-	2,  // 23: entente.v1.GetEntityResponse.view:type_name -> entente.v1.ViewInfo
-	3,  // 24: entente.v1.GetEntityResponse.entity:type_name -> entente.v1.ViewEntity
-	7,  // 25: entente.v1.GetEntityResponse.associations:type_name -> entente.v1.ViewAssociation
-	12, // 26: entente.v1.WatchRequest.consultation:type_name -> entente.v1.Consultation
-	2,  // 27: entente.v1.WatchResponse.view:type_name -> entente.v1.ViewInfo
-	3,  // 28: entente.v1.WatchResponse.changed_entities:type_name -> entente.v1.ViewEntity
-	7,  // 29: entente.v1.WatchResponse.changed_associations:type_name -> entente.v1.ViewAssociation
-	0,  // 30: entente.v1.NetworkService.GetView:input_type -> entente.v1.GetViewRequest
-	8,  // 31: entente.v1.NetworkService.GetEntity:input_type -> entente.v1.GetEntityRequest
-	10, // 32: entente.v1.NetworkService.Watch:input_type -> entente.v1.WatchRequest
-	1,  // 33: entente.v1.NetworkService.GetView:output_type -> entente.v1.GetViewResponse
-	9,  // 34: entente.v1.NetworkService.GetEntity:output_type -> entente.v1.GetEntityResponse
-	11, // 35: entente.v1.NetworkService.Watch:output_type -> entente.v1.WatchResponse
-	33, // [33:36] is the sub-list for method output_type
-	30, // [30:33] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	18, // 8: entente.v1.ViewEntity.handling:type_name -> entente.v1.HandlingConditions
+	19, // 9: entente.v1.ViewEntity.classification:type_name -> entente.v1.Classification
+	20, // 10: entente.v1.ViewSource.evaluation:type_name -> entente.v1.Evaluation
+	18, // 11: entente.v1.ViewSource.handling:type_name -> entente.v1.HandlingConditions
+	19, // 12: entente.v1.ViewSource.classification:type_name -> entente.v1.Classification
+	21, // 13: entente.v1.ViewSource.assertion:type_name -> entente.v1.AssertionKind
+	22, // 14: entente.v1.ViewSource.recorded_at:type_name -> google.protobuf.Timestamp
+	22, // 15: entente.v1.ViewSource.retain_until:type_name -> google.protobuf.Timestamp
+	23, // 16: entente.v1.ViewSource.purpose:type_name -> entente.v1.Purpose
+	24, // 17: entente.v1.ViewRole.role:type_name -> entente.v1.FunctionalRole
+	25, // 18: entente.v1.ViewRole.positional_role:type_name -> entente.v1.PositionalRole
+	4,  // 19: entente.v1.ViewRole.sources:type_name -> entente.v1.ViewSource
+	5,  // 20: entente.v1.ViewRole.facts:type_name -> entente.v1.ViewFact
+	26, // 21: entente.v1.ViewAssociation.kind:type_name -> entente.v1.AssociationKind
+	4,  // 22: entente.v1.ViewAssociation.sources:type_name -> entente.v1.ViewSource
+	5,  // 23: entente.v1.ViewAssociation.facts:type_name -> entente.v1.ViewFact
+	18, // 24: entente.v1.ViewAssociation.handling:type_name -> entente.v1.HandlingConditions
+	19, // 25: entente.v1.ViewAssociation.classification:type_name -> entente.v1.Classification
+	16, // 26: entente.v1.GetEntityRequest.consultation:type_name -> entente.v1.Consultation
+	2,  // 27: entente.v1.GetEntityResponse.view:type_name -> entente.v1.ViewInfo
+	3,  // 28: entente.v1.GetEntityResponse.entity:type_name -> entente.v1.ViewEntity
+	7,  // 29: entente.v1.GetEntityResponse.associations:type_name -> entente.v1.ViewAssociation
+	16, // 30: entente.v1.WatchRequest.consultation:type_name -> entente.v1.Consultation
+	2,  // 31: entente.v1.WatchResponse.view:type_name -> entente.v1.ViewInfo
+	3,  // 32: entente.v1.WatchResponse.changed_entities:type_name -> entente.v1.ViewEntity
+	7,  // 33: entente.v1.WatchResponse.changed_associations:type_name -> entente.v1.ViewAssociation
+	16, // 34: entente.v1.ExportRequest.consultation:type_name -> entente.v1.Consultation
+	2,  // 35: entente.v1.ExportResponse.view:type_name -> entente.v1.ViewInfo
+	14, // 36: entente.v1.ExportResponse.row:type_name -> entente.v1.ExportRow
+	15, // 37: entente.v1.ExportResponse.summary:type_name -> entente.v1.ExportSummary
+	3,  // 38: entente.v1.ExportRow.entity:type_name -> entente.v1.ViewEntity
+	7,  // 39: entente.v1.ExportRow.association:type_name -> entente.v1.ViewAssociation
+	0,  // 40: entente.v1.NetworkService.GetView:input_type -> entente.v1.GetViewRequest
+	8,  // 41: entente.v1.NetworkService.GetEntity:input_type -> entente.v1.GetEntityRequest
+	10, // 42: entente.v1.NetworkService.Watch:input_type -> entente.v1.WatchRequest
+	12, // 43: entente.v1.NetworkService.Export:input_type -> entente.v1.ExportRequest
+	1,  // 44: entente.v1.NetworkService.GetView:output_type -> entente.v1.GetViewResponse
+	9,  // 45: entente.v1.NetworkService.GetEntity:output_type -> entente.v1.GetEntityResponse
+	11, // 46: entente.v1.NetworkService.Watch:output_type -> entente.v1.WatchResponse
+	13, // 47: entente.v1.NetworkService.Export:output_type -> entente.v1.ExportResponse
+	44, // [44:48] is the sub-list for method output_type
+	40, // [40:44] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_entente_v1_network_proto_init() }
@@ -1129,13 +1525,22 @@ func file_entente_v1_network_proto_init() {
 	file_entente_v1_access_proto_init()
 	file_entente_v1_codes_proto_init()
 	file_entente_v1_envelope_proto_init()
+	file_entente_v1_network_proto_msgTypes[13].OneofWrappers = []any{
+		(*ExportResponse_View)(nil),
+		(*ExportResponse_Row)(nil),
+		(*ExportResponse_Summary)(nil),
+	}
+	file_entente_v1_network_proto_msgTypes[14].OneofWrappers = []any{
+		(*ExportRow_Entity)(nil),
+		(*ExportRow_Association)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_entente_v1_network_proto_rawDesc), len(file_entente_v1_network_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const (
 	NetworkService_GetView_FullMethodName   = "/entente.v1.NetworkService/GetView"
 	NetworkService_GetEntity_FullMethodName = "/entente.v1.NetworkService/GetEntity"
 	NetworkService_Watch_FullMethodName     = "/entente.v1.NetworkService/Watch"
+	NetworkService_Export_FullMethodName    = "/entente.v1.NetworkService/Export"
 )
 
 // NetworkServiceClient is the client API for NetworkService service.
@@ -37,6 +38,9 @@ type NetworkServiceClient interface {
 	GetEntity(ctx context.Context, in *GetEntityRequest, opts ...grpc.CallOption) (*GetEntityResponse, error)
 	// Watch tells, from now on, what changes in the reader's view.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
+	// Export gives the reader's view as rows for a file, each with its conditions in words. What may not be exported is left
+	// out and counted. Since contract 2.
+	Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportResponse], error)
 }
 
 type networkServiceClient struct {
@@ -86,6 +90,25 @@ func (c *networkServiceClient) Watch(ctx context.Context, in *WatchRequest, opts
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type NetworkService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 
+func (c *networkServiceClient) Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &NetworkService_ServiceDesc.Streams[1], NetworkService_Export_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExportRequest, ExportResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NetworkService_ExportClient = grpc.ServerStreamingClient[ExportResponse]
+
 // NetworkServiceServer is the server API for NetworkService service.
 // All implementations must embed UnimplementedNetworkServiceServer
 // for forward compatibility.
@@ -99,6 +122,9 @@ type NetworkServiceServer interface {
 	GetEntity(context.Context, *GetEntityRequest) (*GetEntityResponse, error)
 	// Watch tells, from now on, what changes in the reader's view.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
+	// Export gives the reader's view as rows for a file, each with its conditions in words. What may not be exported is left
+	// out and counted. Since contract 2.
+	Export(*ExportRequest, grpc.ServerStreamingServer[ExportResponse]) error
 	mustEmbedUnimplementedNetworkServiceServer()
 }
 
@@ -117,6 +143,9 @@ func (UnimplementedNetworkServiceServer) GetEntity(context.Context, *GetEntityRe
 }
 func (UnimplementedNetworkServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedNetworkServiceServer) Export(*ExportRequest, grpc.ServerStreamingServer[ExportResponse]) error {
+	return status.Error(codes.Unimplemented, "method Export not implemented")
 }
 func (UnimplementedNetworkServiceServer) mustEmbedUnimplementedNetworkServiceServer() {}
 func (UnimplementedNetworkServiceServer) testEmbeddedByValue()                        {}
@@ -186,6 +215,17 @@ func _NetworkService_Watch_Handler(srv interface{}, stream grpc.ServerStream) er
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type NetworkService_WatchServer = grpc.ServerStreamingServer[WatchResponse]
 
+func _NetworkService_Export_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ExportRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(NetworkServiceServer).Export(m, &grpc.GenericServerStream[ExportRequest, ExportResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NetworkService_ExportServer = grpc.ServerStreamingServer[ExportResponse]
+
 // NetworkService_ServiceDesc is the grpc.ServiceDesc for NetworkService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -206,6 +246,11 @@ var NetworkService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Watch",
 			Handler:       _NetworkService_Watch_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Export",
+			Handler:       _NetworkService_Export_Handler,
 			ServerStreams: true,
 		},
 	},

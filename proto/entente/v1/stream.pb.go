@@ -95,13 +95,16 @@ const (
 	EntryType_ENTRY_TYPE_OPENING EntryType = 1
 	// A released record: its payload is a StreamPayload with released_record.
 	EntryType_ENTRY_TYPE_RELEASE EntryType = 2
-	// Takes back an earlier RELEASE of this stream, or of a predecessor of it. Has no payload.
+	// Takes back an earlier RELEASE or PERMISSION of this stream, or of a predecessor of it. Has no payload.
 	EntryType_ENTRY_TYPE_WITHDRAWAL EntryType = 3
 	// The readers have changed: from here on the stream takes withdrawals only. Has no payload.
 	EntryType_ENTRY_TYPE_CLOSING EntryType = 4
 	// The owner opens the stream to a further reader: its payload is a StreamPayload with grant. Never after a CLOSING.
 	// Since contract 2.
 	EntryType_ENTRY_TYPE_GRANT EntryType = 5
+	// The owner lets the one reader of a bilateral stream pass on what it made from a record, or export it: its payload is a
+	// StreamPayload with permission. Taken back by a WITHDRAWAL like a RELEASE. Since contract 2.
+	EntryType_ENTRY_TYPE_PERMISSION EntryType = 6
 )
 
 // Enum value maps for EntryType.
@@ -113,6 +116,7 @@ var (
 		3: "ENTRY_TYPE_WITHDRAWAL",
 		4: "ENTRY_TYPE_CLOSING",
 		5: "ENTRY_TYPE_GRANT",
+		6: "ENTRY_TYPE_PERMISSION",
 	}
 	EntryType_value = map[string]int32{
 		"ENTRY_TYPE_UNSPECIFIED": 0,
@@ -121,6 +125,7 @@ var (
 		"ENTRY_TYPE_WITHDRAWAL":  3,
 		"ENTRY_TYPE_CLOSING":     4,
 		"ENTRY_TYPE_GRANT":       5,
+		"ENTRY_TYPE_PERMISSION":  6,
 	}
 )
 
@@ -275,6 +280,7 @@ type StreamPayload struct {
 	//	*StreamPayload_Opening
 	//	*StreamPayload_ReleasedRecord
 	//	*StreamPayload_Grant
+	//	*StreamPayload_Permission
 	Content isStreamPayload_Content `protobuf_oneof:"content"`
 	// Only in a bilateral stream to a coordinator: the members for whom the coordinator may use this record in answers.
 	// Each of them holds the same released_record bytes by a stream of its own.
@@ -347,6 +353,15 @@ func (x *StreamPayload) GetGrant() *SignedDocument {
 	return nil
 }
 
+func (x *StreamPayload) GetPermission() *OnwardPermission {
+	if x != nil {
+		if x, ok := x.Content.(*StreamPayload_Permission); ok {
+			return x.Permission
+		}
+	}
+	return nil
+}
+
 func (x *StreamPayload) GetMergeFor() []string {
 	if x != nil {
 		return x.MergeFor
@@ -373,11 +388,18 @@ type StreamPayload_Grant struct {
 	Grant *SignedDocument `protobuf:"bytes,4,opt,name=grant,proto3,oneof"`
 }
 
+type StreamPayload_Permission struct {
+	// Of a PERMISSION entry.
+	Permission *OnwardPermission `protobuf:"bytes,5,opt,name=permission,proto3,oneof"`
+}
+
 func (*StreamPayload_Opening) isStreamPayload_Content() {}
 
 func (*StreamPayload_ReleasedRecord) isStreamPayload_Content() {}
 
 func (*StreamPayload_Grant) isStreamPayload_Content() {}
+
+func (*StreamPayload_Permission) isStreamPayload_Content() {}
 
 // Entry is one entry of a stream as it travels.
 type Entry struct {
@@ -834,6 +856,126 @@ func (x *StreamGrant) GetGrantedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// OnwardPermission is what an owner allows the holder of one of its records under H2. It frees what the holder has made from
+// the record, and exports, and nothing else: a third member gets the record itself only by the owner's own release.
+type OnwardPermission struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The owner of the record.
+	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	// The record, 16 bytes.
+	RecordId []byte `protobuf:"bytes,2,opt,name=record_id,json=recordId,proto3" json:"record_id,omitempty"`
+	// The version: the commitment in the header of the release by which the holder has it, 32 bytes. A later version needs a
+	// permission of its own.
+	Commitment []byte `protobuf:"bytes,3,opt,name=commitment,proto3" json:"commitment,omitempty"`
+	// Who may pass on: the reader of the stream.
+	Holder string `protobuf:"bytes,4,opt,name=holder,proto3" json:"holder,omitempty"`
+	// Members to whom what was made from it may go, sorted.
+	Recipients []string `protobuf:"bytes,5,rep,name=recipients,proto3" json:"recipients,omitempty"`
+	// Whether it may be exported to files.
+	Export bool `protobuf:"varint,6,opt,name=export,proto3" json:"export,omitempty"`
+	// For what purpose. Required.
+	Purpose Purpose `protobuf:"varint,7,opt,name=purpose,proto3,enum=entente.v1.Purpose" json:"purpose,omitempty"`
+	// Until when, excluded. Required.
+	Until *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=until,proto3" json:"until,omitempty"`
+	// The owner's clock when it was given.
+	GrantedAt     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=granted_at,json=grantedAt,proto3" json:"granted_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OnwardPermission) Reset() {
+	*x = OnwardPermission{}
+	mi := &file_entente_v1_stream_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OnwardPermission) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OnwardPermission) ProtoMessage() {}
+
+func (x *OnwardPermission) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_stream_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OnwardPermission.ProtoReflect.Descriptor instead.
+func (*OnwardPermission) Descriptor() ([]byte, []int) {
+	return file_entente_v1_stream_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *OnwardPermission) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *OnwardPermission) GetRecordId() []byte {
+	if x != nil {
+		return x.RecordId
+	}
+	return nil
+}
+
+func (x *OnwardPermission) GetCommitment() []byte {
+	if x != nil {
+		return x.Commitment
+	}
+	return nil
+}
+
+func (x *OnwardPermission) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+func (x *OnwardPermission) GetRecipients() []string {
+	if x != nil {
+		return x.Recipients
+	}
+	return nil
+}
+
+func (x *OnwardPermission) GetExport() bool {
+	if x != nil {
+		return x.Export
+	}
+	return false
+}
+
+func (x *OnwardPermission) GetPurpose() Purpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return Purpose_PURPOSE_UNSPECIFIED
+}
+
+func (x *OnwardPermission) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *OnwardPermission) GetGrantedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.GrantedAt
+	}
+	return nil
+}
+
 // EntryRef names one entry.
 type EntryRef struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -847,7 +989,7 @@ type EntryRef struct {
 
 func (x *EntryRef) Reset() {
 	*x = EntryRef{}
-	mi := &file_entente_v1_stream_proto_msgTypes[8]
+	mi := &file_entente_v1_stream_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -859,7 +1001,7 @@ func (x *EntryRef) String() string {
 func (*EntryRef) ProtoMessage() {}
 
 func (x *EntryRef) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_stream_proto_msgTypes[8]
+	mi := &file_entente_v1_stream_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -872,7 +1014,7 @@ func (x *EntryRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntryRef.ProtoReflect.Descriptor instead.
 func (*EntryRef) Descriptor() ([]byte, []int) {
-	return file_entente_v1_stream_proto_rawDescGZIP(), []int{8}
+	return file_entente_v1_stream_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EntryRef) GetStreamId() []byte {
@@ -902,7 +1044,7 @@ type StreamPosition struct {
 
 func (x *StreamPosition) Reset() {
 	*x = StreamPosition{}
-	mi := &file_entente_v1_stream_proto_msgTypes[9]
+	mi := &file_entente_v1_stream_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -914,7 +1056,7 @@ func (x *StreamPosition) String() string {
 func (*StreamPosition) ProtoMessage() {}
 
 func (x *StreamPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_stream_proto_msgTypes[9]
+	mi := &file_entente_v1_stream_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -927,7 +1069,7 @@ func (x *StreamPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamPosition.ProtoReflect.Descriptor instead.
 func (*StreamPosition) Descriptor() ([]byte, []int) {
-	return file_entente_v1_stream_proto_rawDescGZIP(), []int{9}
+	return file_entente_v1_stream_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StreamPosition) GetStreamId() []byte {
@@ -963,7 +1105,7 @@ type StreamHead struct {
 
 func (x *StreamHead) Reset() {
 	*x = StreamHead{}
-	mi := &file_entente_v1_stream_proto_msgTypes[10]
+	mi := &file_entente_v1_stream_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -975,7 +1117,7 @@ func (x *StreamHead) String() string {
 func (*StreamHead) ProtoMessage() {}
 
 func (x *StreamHead) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_stream_proto_msgTypes[10]
+	mi := &file_entente_v1_stream_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -988,7 +1130,7 @@ func (x *StreamHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamHead.ProtoReflect.Descriptor instead.
 func (*StreamHead) Descriptor() ([]byte, []int) {
-	return file_entente_v1_stream_proto_rawDescGZIP(), []int{10}
+	return file_entente_v1_stream_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StreamHead) GetStreamId() []byte {
@@ -1039,7 +1181,7 @@ type WithdrawalNotice struct {
 
 func (x *WithdrawalNotice) Reset() {
 	*x = WithdrawalNotice{}
-	mi := &file_entente_v1_stream_proto_msgTypes[11]
+	mi := &file_entente_v1_stream_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1193,7 @@ func (x *WithdrawalNotice) String() string {
 func (*WithdrawalNotice) ProtoMessage() {}
 
 func (x *WithdrawalNotice) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_stream_proto_msgTypes[11]
+	mi := &file_entente_v1_stream_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1206,7 @@ func (x *WithdrawalNotice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WithdrawalNotice.ProtoReflect.Descriptor instead.
 func (*WithdrawalNotice) Descriptor() ([]byte, []int) {
-	return file_entente_v1_stream_proto_rawDescGZIP(), []int{11}
+	return file_entente_v1_stream_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WithdrawalNotice) GetReason() WithdrawalReason {
@@ -1096,11 +1238,14 @@ const file_entente_v1_stream_proto_rawDesc = "" +
 	"\areaders\x18\x05 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\areaders\x12B\n" +
 	"\x0fstaleness_bound\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x0estalenessBound\x127\n" +
 	"\topened_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bopenedAt\x12)\n" +
-	"\vpredecessor\x18\b \x01(\fB\a\xbaH\x04z\x02\x18\x10R\vpredecessor\"\xd8\x01\n" +
+	"\vpredecessor\x18\b \x01(\fB\a\xbaH\x04z\x02\x18\x10R\vpredecessor\"\x98\x02\n" +
 	"\rStreamPayload\x125\n" +
 	"\aopening\x18\x01 \x01(\v2\x19.entente.v1.StreamOpeningH\x00R\aopening\x12)\n" +
 	"\x0freleased_record\x18\x02 \x01(\fH\x00R\x0ereleasedRecord\x122\n" +
-	"\x05grant\x18\x04 \x01(\v2\x1a.entente.v1.SignedDocumentH\x00R\x05grant\x12&\n" +
+	"\x05grant\x18\x04 \x01(\v2\x1a.entente.v1.SignedDocumentH\x00R\x05grant\x12>\n" +
+	"\n" +
+	"permission\x18\x05 \x01(\v2\x1c.entente.v1.OnwardPermissionH\x00R\n" +
+	"permission\x12&\n" +
 	"\tmerge_for\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\bmergeForB\t\n" +
 	"\acontent\"j\n" +
 	"\x05Entry\x12\x1f\n" +
@@ -1136,7 +1281,22 @@ const file_entente_v1_stream_proto_rawDesc = "" +
 	"\x06number\x18\x03 \x01(\x04B\a\xbaH\x042\x02(\x01R\x06number\x12!\n" +
 	"\x06reader\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06reader\x129\n" +
 	"\n" +
-	"granted_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tgrantedAt\"L\n" +
+	"granted_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tgrantedAt\"\x84\x03\n" +
+	"\x10OnwardPermission\x12\x1f\n" +
+	"\x05owner\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x05owner\x12$\n" +
+	"\trecord_id\x18\x02 \x01(\fB\a\xbaH\x04z\x02h\x10R\brecordId\x12'\n" +
+	"\n" +
+	"commitment\x18\x03 \x01(\fB\a\xbaH\x04z\x02h R\n" +
+	"commitment\x12!\n" +
+	"\x06holder\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06holder\x12)\n" +
+	"\n" +
+	"recipients\x18\x05 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\n" +
+	"recipients\x12\x16\n" +
+	"\x06export\x18\x06 \x01(\bR\x06export\x12-\n" +
+	"\apurpose\x18\a \x01(\x0e2\x13.entente.v1.PurposeR\apurpose\x120\n" +
+	"\x05until\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x129\n" +
+	"\n" +
+	"granted_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tgrantedAt\"L\n" +
 	"\bEntryRef\x12$\n" +
 	"\tstream_id\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\bstreamId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\"J\n" +
@@ -1162,14 +1322,15 @@ const file_entente_v1_stream_proto_rawDesc = "" +
 	"\x17STREAM_KIND_ALL_MEMBERS\x10\x01\x12&\n" +
 	"\"STREAM_KIND_ALL_MEMBERS_AND_FUTURE\x10\x02\x12\x17\n" +
 	"\x13STREAM_KIND_PROJECT\x10\x03\x12\x19\n" +
-	"\x15STREAM_KIND_BILATERAL\x10\x04*\xa0\x01\n" +
+	"\x15STREAM_KIND_BILATERAL\x10\x04*\xbb\x01\n" +
 	"\tEntryType\x12\x1a\n" +
 	"\x16ENTRY_TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12ENTRY_TYPE_OPENING\x10\x01\x12\x16\n" +
 	"\x12ENTRY_TYPE_RELEASE\x10\x02\x12\x19\n" +
 	"\x15ENTRY_TYPE_WITHDRAWAL\x10\x03\x12\x16\n" +
 	"\x12ENTRY_TYPE_CLOSING\x10\x04\x12\x14\n" +
-	"\x10ENTRY_TYPE_GRANT\x10\x05B4Z2entente.example/entente/proto/entente/v1;ententev1b\x06proto3"
+	"\x10ENTRY_TYPE_GRANT\x10\x05\x12\x19\n" +
+	"\x15ENTRY_TYPE_PERMISSION\x10\x06B4Z2entente.example/entente/proto/entente/v1;ententev1b\x06proto3"
 
 var (
 	file_entente_v1_stream_proto_rawDescOnce sync.Once
@@ -1184,7 +1345,7 @@ func file_entente_v1_stream_proto_rawDescGZIP() []byte {
 }
 
 var file_entente_v1_stream_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_entente_v1_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_entente_v1_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_entente_v1_stream_proto_goTypes = []any{
 	(StreamKind)(0),               // 0: entente.v1.StreamKind
 	(EntryType)(0),                // 1: entente.v1.EntryType
@@ -1196,31 +1357,37 @@ var file_entente_v1_stream_proto_goTypes = []any{
 	(*HeadsDigest)(nil),           // 7: entente.v1.HeadsDigest
 	(*Receipt)(nil),               // 8: entente.v1.Receipt
 	(*StreamGrant)(nil),           // 9: entente.v1.StreamGrant
-	(*EntryRef)(nil),              // 10: entente.v1.EntryRef
-	(*StreamPosition)(nil),        // 11: entente.v1.StreamPosition
-	(*StreamHead)(nil),            // 12: entente.v1.StreamHead
-	(*WithdrawalNotice)(nil),      // 13: entente.v1.WithdrawalNotice
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(WithdrawalReason)(0),         // 16: entente.v1.WithdrawalReason
+	(*OnwardPermission)(nil),      // 10: entente.v1.OnwardPermission
+	(*EntryRef)(nil),              // 11: entente.v1.EntryRef
+	(*StreamPosition)(nil),        // 12: entente.v1.StreamPosition
+	(*StreamHead)(nil),            // 13: entente.v1.StreamHead
+	(*WithdrawalNotice)(nil),      // 14: entente.v1.WithdrawalNotice
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(Purpose)(0),                  // 17: entente.v1.Purpose
+	(WithdrawalReason)(0),         // 18: entente.v1.WithdrawalReason
 }
 var file_entente_v1_stream_proto_depIdxs = []int32{
 	0,  // 0: entente.v1.StreamOpening.kind:type_name -> entente.v1.StreamKind
-	14, // 1: entente.v1.StreamOpening.staleness_bound:type_name -> google.protobuf.Duration
-	15, // 2: entente.v1.StreamOpening.opened_at:type_name -> google.protobuf.Timestamp
+	15, // 1: entente.v1.StreamOpening.staleness_bound:type_name -> google.protobuf.Duration
+	16, // 2: entente.v1.StreamOpening.opened_at:type_name -> google.protobuf.Timestamp
 	2,  // 3: entente.v1.StreamPayload.opening:type_name -> entente.v1.StreamOpening
 	5,  // 4: entente.v1.StreamPayload.grant:type_name -> entente.v1.SignedDocument
-	6,  // 5: entente.v1.SignedDocument.signatures:type_name -> entente.v1.Signature
-	15, // 6: entente.v1.HeadsDigest.signed_at:type_name -> google.protobuf.Timestamp
-	10, // 7: entente.v1.Receipt.erased:type_name -> entente.v1.EntryRef
-	15, // 8: entente.v1.Receipt.signed_at:type_name -> google.protobuf.Timestamp
-	15, // 9: entente.v1.StreamGrant.granted_at:type_name -> google.protobuf.Timestamp
-	16, // 10: entente.v1.WithdrawalNotice.reason:type_name -> entente.v1.WithdrawalReason
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	10, // 5: entente.v1.StreamPayload.permission:type_name -> entente.v1.OnwardPermission
+	6,  // 6: entente.v1.SignedDocument.signatures:type_name -> entente.v1.Signature
+	16, // 7: entente.v1.HeadsDigest.signed_at:type_name -> google.protobuf.Timestamp
+	11, // 8: entente.v1.Receipt.erased:type_name -> entente.v1.EntryRef
+	16, // 9: entente.v1.Receipt.signed_at:type_name -> google.protobuf.Timestamp
+	16, // 10: entente.v1.StreamGrant.granted_at:type_name -> google.protobuf.Timestamp
+	17, // 11: entente.v1.OnwardPermission.purpose:type_name -> entente.v1.Purpose
+	16, // 12: entente.v1.OnwardPermission.until:type_name -> google.protobuf.Timestamp
+	16, // 13: entente.v1.OnwardPermission.granted_at:type_name -> google.protobuf.Timestamp
+	18, // 14: entente.v1.WithdrawalNotice.reason:type_name -> entente.v1.WithdrawalReason
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_entente_v1_stream_proto_init() }
@@ -1233,6 +1400,7 @@ func file_entente_v1_stream_proto_init() {
 		(*StreamPayload_Opening)(nil),
 		(*StreamPayload_ReleasedRecord)(nil),
 		(*StreamPayload_Grant)(nil),
+		(*StreamPayload_Permission)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1240,7 +1408,7 @@ func file_entente_v1_stream_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_entente_v1_stream_proto_rawDesc), len(file_entente_v1_stream_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
