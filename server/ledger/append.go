@@ -26,6 +26,7 @@ func (b *batch) append(s *streamState, h stream.Header, payload [][]byte, e *sto
 		h.Commitment = b.commitment(salt, payload)
 	}
 	e.header = h.Append(nil)
+	e.at = b.seconds()
 	err := b.store(s, e)
 	if err != nil {
 		return 0, err

@@ -26,13 +26,22 @@ func (d *Directory) members() memberSet { return newMemberSet(d.Roster.Members()
 type intent struct {
 	audience *ententev1.Audience
 	present  memberSet
+	cut      string // the encoded treatment, "" for whole
+	approved uint8  // the grounds for which a second person has let it go; see Config.Sensitive
+	proposer string // who asked: an officer's or a system's name; "" for a system that named nobody
 }
+
+// beforeApprovals is approved of what was released before a second person was asked: it stays.
+const beforeApprovals = 0xff
 
 // intents is what an own record is wanted for. Equal ones are one object, compared by pointer.
 type intents struct {
 	key  string // the encoding
 	list []intent
 }
+
+// approvalsFormat begins what was added to encoded intents since: older ones end before it.
+const approvalsFormat = 1
 
 func encodeIntents(list []intent) (string, error) {
 	w := writer{}
@@ -48,6 +57,11 @@ func encodeIntents(list []intent) (string, error) {
 			w.string(string(m))
 		}
 	}
+	w.b = append(w.b, approvalsFormat)
+	for _, in := range list {
+		w.b = append(w.b, in.approved)
+		w.string(in.proposer)
+	}
 	return string(w.b), nil
 }
 
@@ -59,7 +73,7 @@ func decodeIntents(key string) ([]intent, error) {
 	}
 	var list []intent
 	for range n {
-		in := intent{audience: &ententev1.Audience{}}
+		in := intent{audience: &ententev1.Audience{}, approved: beforeApprovals}
 		b := r.bytes()
 		err := proto.Unmarshal(b, in.audience)
 		if err != nil {
@@ -72,12 +86,57 @@ func decodeIntents(key string) ([]intent, error) {
 			}
 			in.present = append(in.present, member.ID(r.string()))
 		}
+		in.cut, err = cutOf(in.audience)
+		if err != nil {
+			return nil, err
+		}
 		list = append(list, in)
+	}
+	if first(r.b) == approvalsFormat {
+		r.take(1)
+		for i := range list {
+			list[i].approved = first(r.take(1))
+			list[i].proposer = r.string()
+		}
 	}
 	if r.err != nil {
 		return nil, fmt.Errorf("read audiences: %w", r.err)
 	}
 	return list, nil
+}
+
+// cutOf is the encoded treatment of an audience: equal treatments give equal text, and none, or an empty one, is "".
+func cutOf(a *ententev1.Audience) (string, error) {
+	b, err := deterministic().Marshal(a.GetTreatment())
+	if err != nil {
+		return "", fmt.Errorf("encode treatment: %w", err)
+	}
+	return string(b), nil
+}
+
+// parseCut reads what cutOf gives.
+func parseCut(cut string) (*ententev1.Treatment, error) {
+	t := &ententev1.Treatment{}
+	err := proto.Unmarshal([]byte(cut), t)
+	if err != nil {
+		return nil, fmt.Errorf("read treatment: %w", err)
+	}
+	return t, nil
+}
+
+// treated is a record as a treatment leaves it. Without the policy that can treat, nothing leaves treated.
+func (l *Ledger) treated(r *ententev1.Record, cut string) (*ententev1.Record, error) {
+	if cut == "" {
+		return r, nil
+	}
+	t, err := parseCut(cut)
+	if err != nil {
+		return nil, err
+	}
+	if l.cfg.Treat == nil {
+		return nil, fmt.Errorf("treat a record: %w", errMalformed)
+	}
+	return l.cfg.Treat(r, t), nil
 }
 
 // internIntents gives the one object for an encoding.
@@ -112,9 +171,14 @@ func (d *Directory) resolve(self member.ID, now time.Time, audiences []*ententev
 		}
 	}
 	for i, a := range audiences {
+		cut, err := cutOf(a)
+		if err != nil {
+			refuse(i, "treatment", "cannot be encoded: text that is not UTF-8")
+			continue
+		}
 		switch to := a.GetReaders().(type) {
 		case *ententev1.Audience_AllMembers:
-			in := intent{audience: a}
+			in := intent{audience: a, cut: cut}
 			if !to.AllMembers.GetIncludeFuture() {
 				in.present = d.members().without(self)
 			}
@@ -130,7 +194,7 @@ func (d *Directory) resolve(self member.ID, now time.Time, audiences []*ententev
 				refuse(i, "project.project_id", "is a project that is not open now")
 				continue
 			}
-			list = append(list, intent{audience: a, present: newMemberSet(p.Participants...)})
+			list = append(list, intent{audience: a, cut: cut, present: newMemberSet(p.Participants...)})
 		case *ententev1.Audience_Members:
 			known(i, "members.members", to.Members.GetMembers())
 			for _, m := range to.Members.GetMergeFor() {
@@ -138,7 +202,7 @@ func (d *Directory) resolve(self member.ID, now time.Time, audiences []*ententev
 					refuse(i, "members.merge_for", "names a member that is not among members")
 				}
 			}
-			list = append(list, intent{audience: a})
+			list = append(list, intent{audience: a, cut: cut})
 		default:
 			refuse(i, "readers", "is missing: an audience is all members, a project, or members by name")
 		}
@@ -146,32 +210,75 @@ func (d *Directory) resolve(self member.ID, now time.Time, audiences []*ententev
 	return list, wrong
 }
 
-// outside says which audiences are projects that do not take records of a kind. It is asked of audiences that resolve.
-func (d *Directory) outside(kind ententev1.RecordKind, list []intent) []*ententev1.FieldViolation {
+// outside says which audiences are projects that do not take records of a kind, or of a purpose. It is asked of audiences
+// that resolve.
+func (d *Directory) outside(kind ententev1.RecordKind, list []intent, fits func(project ententev1.Purpose) bool) []*ententev1.FieldViolation {
 	var wrong []*ententev1.FieldViolation
+	refuse := func(i int, reason string) {
+		wrong = append(wrong, &ententev1.FieldViolation{Field: fmt.Sprintf("audiences[%d].project.project_id", i), Reason: reason})
+	}
 	for i, in := range list {
 		p := d.Projects[in.audience.GetProject().GetProjectId()]
-		if p == nil || p.Takes(kind) {
-			continue
+		switch {
+		case p == nil:
+		case !p.Takes(kind):
+			refuse(i, "is a project that does not take records of this kind")
+		case !fits(p.Purpose):
+			refuse(i, "is a project whose purpose does not fit that of the record")
 		}
-		wrong = append(wrong, &ententev1.FieldViolation{Field: fmt.Sprintf("audiences[%d].project.project_id", i),
-			Reason: "is a project that does not take records of this kind"})
 	}
 	return wrong
 }
 
-// mergeIntents adds intents to those in force, each once.
+// fits says which projects' purposes a record of a purpose may be used for.
+func (l *Ledger) fits(record ententev1.Purpose) func(project ententev1.Purpose) bool {
+	return func(project ententev1.Purpose) bool {
+		return l.cfg.Compatible == nil || l.cfg.Compatible(record, project)
+	}
+}
+
+// sameReaders tells whether two intents are for the same audience, in whatever form.
+func (in intent) sameReaders(other intent) bool {
+	if !slices.Equal(in.present, other.present) {
+		return false
+	}
+	if in.cut == "" && other.cut == "" {
+		return proto.Equal(in.audience, other.audience)
+	}
+	a, b := proto.CloneOf(in.audience), proto.CloneOf(other.audience)
+	a.Treatment, b.Treatment = nil, nil
+	return proto.Equal(a, b)
+}
+
+// mergeIntents adds intents to those in force, each once. One for an audience that has the record already changes the form
+// that it gets; what a second person has approved in the same form stays approved.
 func mergeIntents(in *intents, more []intent) []intent {
 	var list []intent
 	if in != nil {
 		list = slices.Clone(in.list)
 	}
 	for _, m := range more {
-		same := slices.ContainsFunc(list, func(have intent) bool {
-			return slices.Equal(have.present, m.present) && proto.Equal(have.audience, m.audience)
-		})
-		if !same {
+		at := slices.IndexFunc(list, m.sameReaders)
+		switch {
+		case at < 0:
 			list = append(list, m)
+		case list[at].cut != m.cut:
+			list[at] = m
+		}
+	}
+	return list
+}
+
+// keepApprovals is a new list of intents with the approvals that those in force have in the same form.
+func keepApprovals(in *intents, list []intent) []intent {
+	if in == nil {
+		return list
+	}
+	list = slices.Clone(list)
+	for i, one := range list {
+		at := slices.IndexFunc(in.list, func(have intent) bool { return have.cut == one.cut && have.sameReaders(one) })
+		if at >= 0 {
+			list[i] = in.list[at]
 		}
 	}
 	return list

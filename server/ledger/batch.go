@@ -66,7 +66,20 @@ type batch struct {
 	queue    []RecordID // own records to plan again
 	memo     *meaning
 	hash     hash.Hash
+
+	trail     []*ententev1.AuditEntry // what this batch does, for the trail
+	lastAct   act                     // of the last entry of trail, with who and how many records it names
+	lastActor *ententev1.AuditActor
+	named     int
+	installed []func() // called when the transaction is on disk
+	due       []dueItem
+	wiped     uint64               // entries whose payload this batch erases
+	permits   map[placeKey]*permit // given, new or changed
+	received  map[Name][]*permit   // received, as they are now
 }
+
+// seconds is the time of the batch in seconds since 1970, as it is kept with entries.
+func (b *batch) seconds() uint32 { return uint32(max(b.now.Unix(), 0)) }
 
 // meaning remembers, for one directory, what sets of audiences mean and which readers of a stream are still in: nearly
 // all records of a batch share one set.
@@ -118,7 +131,7 @@ func (l *Ledger) newBatch(tx *store.Tx) *batch {
 		records: map[RecordID]*record{}, streams: map[uint32]*streamState{}, open: map[channelKey]uint32{},
 		held: map[Name][]heldPlace{}, names: map[Name][]RecordID{}, ahead: map[target]ahead{},
 		lost: map[stream.ID]LostTail{}, touched: map[uint32]bool{}, released: map[RecordID][]formBytes{},
-		arrivals: map[member.ID]arrival{}, legacy: map[string]memberSet{}}
+		arrivals: map[member.ID]arrival{}, legacy: map[string]memberSet{}, permits: map[placeKey]*permit{}, received: map[Name][]*permit{}}
 	b.memo = newMeaning(b.today())
 	own, _ := b.memo.directory.Roster.Member(l.cfg.Self)
 	b.gone = own.Left
@@ -127,7 +140,7 @@ func (l *Ledger) newBatch(tx *store.Tx) *batch {
 
 // today is what audiences mean in this batch.
 func (b *batch) today() today {
-	return today{self: b.l.cfg.Self, now: b.now, directory: b.l.cfg.Directory(), arrived: b.arrived, legacy: b.l.state.legacy, variants: b.variants}
+	return today{self: b.l.cfg.Self, now: b.now, directory: b.l.cfg.Directory(), arrived: b.arrived, legacy: b.l.state.legacy, variants: b.variants, erase: b.l.erasing()}
 }
 
 // record gives the state of an own record for reading, nil if there is none.
@@ -272,7 +285,7 @@ func (b *batch) drainQueue() error {
 
 func (b *batch) planOne(id RecordID) error {
 	r := b.record(id)
-	if r == nil || (r.intents == nil && len(r.places) == 0 && !r.waiting) {
+	if r == nil || (r.intents == nil && len(r.places) == 0 && !r.waiting && !r.pending) {
 		return nil
 	}
 	p := planRecord(b.world(), r)
@@ -285,11 +298,11 @@ func (b *batch) planOne(id RecordID) error {
 			return w.reason == ententev1.WithdrawalReason_WITHDRAWAL_REASON_SUPERSEDED
 		})
 	}
-	if len(p.release) == 0 && len(p.withdraw) == 0 && p.waiting == r.waiting {
+	if len(p.release) == 0 && len(p.withdraw) == 0 && p.waiting == r.waiting && p.pending == r.pending {
 		return nil
 	}
 	r = b.change(id)
-	r.waiting = p.waiting
+	r.waiting, r.pending = p.waiting, p.pending
 	changed := false
 	// Releases first: a reader that follows live gets the new version before the old one falls.
 	for _, c := range p.release {
@@ -324,16 +337,16 @@ func (b *batch) release(id RecordID, r *record, c channel) (bool, error) {
 	if err != nil || s == nil {
 		return false, err
 	}
-	pos, released, err := b.form(id, r, c.key.project)
+	pos, released, err := b.form(id, r, newFormKey(c.key.project, c.cut))
 	if err != nil {
 		return false, err
 	}
-	e := &storedEntry{state: payloadInLog, pos: pos, id: id, version: r.version, mergeFor: c.mergeFor}
+	e := &storedEntry{state: payloadInLog, pos: pos, id: id, version: r.version, mergeFor: c.mergeFor, edition: r.edition, cut: c.cut}
 	seq, err := b.append(s, stream.Header{Type: ententev1.EntryType_ENTRY_TYPE_RELEASE}, payloadPieces(released, c.mergeFor), e)
 	if err != nil {
 		return false, err
 	}
-	r.places = append(r.places, place{stream: s.no, sequence: seq, version: r.version, mergeFor: c.mergeFor.key()})
+	r.places = append(r.places, place{stream: s.no, sequence: seq, version: r.version, mergeFor: c.mergeFor.key(), cut: c.cut, edition: r.edition, at: e.at})
 	return true, nil
 }
 
@@ -360,7 +373,7 @@ func (b *batch) withdraw(id RecordID, r *record, w removal) (bool, error) {
 		return false, err
 	}
 	at.withdrawn = true
-	at.byStream, at.bySeq = out.no, seq
+	at.byStream, at.bySeq, at.gone = out.no, seq, b.seconds()
 	return true, b.eraseEntry(in.no, at.sequence, r)
 }
 
@@ -378,14 +391,15 @@ func (b *batch) eraseEntry(no uint32, sequence uint64, r *record) error {
 	if e.state != payloadInLog {
 		return nil
 	}
-	gone := &storedEntry{header: slices.Clone(e.header), state: payloadErased, id: e.id, version: e.version, kind: uint64(r.kind), crimes: r.crimes}
-	pos, project := e.pos, b.stream(no).project
+	gone := &storedEntry{header: slices.Clone(e.header), state: payloadErased, id: e.id, version: e.version, kind: uint64(r.kind), crimes: r.crimes, at: e.at}
+	b.wiped++
+	pos, key := e.pos, newFormKey(b.stream(no).project, e.cut)
 	err = b.tx.Replace(entrySeries(no), sequence, gone.encode())
 	if err != nil {
 		return fmt.Errorf("erase entry %d of stream %d: %w", sequence, no, err)
 	}
 	for _, at := range r.places {
-		if at.withdrawn || at.version != e.version || b.stream(at.stream).project != project {
+		if at.withdrawn || at.version != e.version || newFormKey(b.stream(at.stream).project, at.cut) != key {
 			continue
 		}
 		// A recovered place has a form of its own, so equal versions may lie at different positions.
@@ -394,7 +408,7 @@ func (b *batch) eraseEntry(no uint32, sequence uint64, r *record) error {
 			return err
 		}
 	}
-	return b.eraseForm(pos, project, r)
+	return b.eraseForm(pos, key, r)
 }
 
 // liesAt tells whether the form of a place lies at a position in the log.
@@ -410,7 +424,7 @@ func (b *batch) liesAt(at place, pos uint64) (bool, error) {
 	return e.state == payloadInLog && e.pos == pos, nil
 }
 
-func (b *batch) eraseForm(pos uint64, project string, r *record) error {
+func (b *batch) eraseForm(pos uint64, key formKey, r *record) error {
 	value, err := b.tx.Get(logSeries, pos)
 	if err != nil {
 		return fmt.Errorf("read log %d: %w", pos, err)
@@ -422,7 +436,7 @@ func (b *batch) eraseForm(pos uint64, project string, r *record) error {
 	var rewritten []byte
 	switch e := decoded.(type) {
 	case *recordEvent:
-		e.forms = slices.DeleteFunc(e.forms, func(f formBytes) bool { return f.project == project })
+		e.forms = slices.DeleteFunc(e.forms, func(f formBytes) bool { return f.key == key })
 		rewritten = e.encode()
 	case *formEvent:
 		e.released = pieces{}
@@ -433,22 +447,22 @@ func (b *batch) eraseForm(pos uint64, project string, r *record) error {
 	default:
 		return fmt.Errorf("log %d holds no form: %w", pos, errMalformed)
 	}
-	r.forms = slices.DeleteFunc(r.forms, func(f form) bool { return f.pos == pos && f.project == project })
+	r.forms = slices.DeleteFunc(r.forms, func(f form) bool { return f.pos == pos && f.key == key })
 	return b.tx.Replace(logSeries, pos, rewritten)
 }
 
-// form gives the released form of a record's newest version under a project, and makes it where there is none yet.
-func (b *batch) form(id RecordID, r *record, project string) (uint64, pieces, error) {
+// form gives the released form of a record's newest version under a key, and makes it where there is none yet.
+func (b *batch) form(id RecordID, r *record, key formKey) (uint64, pieces, error) {
 	for _, f := range r.forms {
-		if f.project != project {
+		if f.key != key {
 			continue
 		}
 		for _, fresh := range b.released[id] {
-			if fresh.project == project {
+			if fresh.key == key {
 				return f.pos, fresh.released, nil
 			}
 		}
-		released, err := b.readForm(f.pos, project)
+		released, err := b.readForm(f.pos, key)
 		return f.pos, pieces{body: released}, err
 	}
 	value, err := b.tx.Get(logSeries, r.pos)
@@ -464,7 +478,7 @@ func (b *batch) form(id RecordID, r *record, project string) (uint64, pieces, er
 	if err != nil {
 		return 0, pieces{}, fmt.Errorf("read record: %w", err)
 	}
-	released, err := b.l.releasedForm(id, e.authority, full, nil, project)
+	released, err := b.l.releasedForm(id, e.authority, full, nil, key, r.renewed())
 	if err != nil {
 		return 0, pieces{}, err
 	}
@@ -473,21 +487,21 @@ func (b *batch) form(id RecordID, r *record, project string) (uint64, pieces, er
 	if err != nil {
 		return 0, pieces{}, fmt.Errorf("append released form: %w", err)
 	}
-	r.forms = append(r.forms, form{project: project, pos: pos})
+	r.forms = append(r.forms, form{key: key, pos: pos})
 	b.released[id] = append(b.released[id], made.formBytes)
 	return pos, released.released, nil
 }
 
-func (b *batch) readForm(pos uint64, project string) ([]byte, error) {
+func (b *batch) readForm(pos uint64, key formKey) ([]byte, error) {
 	value, err := b.tx.Get(logSeries, pos)
 	if err != nil {
 		return nil, fmt.Errorf("read log %d: %w", pos, err)
 	}
-	return formIn(value, project)
+	return formIn(value, key)
 }
 
-// formIn finds the released bytes for a project in a log value.
-func formIn(value []byte, project string) ([]byte, error) {
+// formIn finds the released bytes of a form in a log value.
+func formIn(value []byte, key formKey) ([]byte, error) {
 	decoded, err := decodeEvent(value)
 	if err != nil {
 		return nil, err
@@ -495,12 +509,12 @@ func formIn(value []byte, project string) ([]byte, error) {
 	switch e := decoded.(type) {
 	case *recordEvent:
 		for _, f := range e.forms {
-			if f.project == project {
+			if f.key == key {
 				return f.released.join(), nil
 			}
 		}
 	case *formEvent:
-		if e.project == project && len(e.released.before) > 0 {
+		if e.key == key && len(e.released.before) > 0 {
 			return e.released.join(), nil
 		}
 	}

@@ -24,6 +24,7 @@ type channel struct {
 	may      memberSet // shared: who may read beside them, where the owner has granted it the stream
 	extra    memberSet // shared: who reads beside them now, because the stream that is open was granted; see without
 	mergeFor memberSet // bilateral to a coordinator only
+	cut      string    // in which form: see formKey
 }
 
 // sameReaders tells whether two channels are for the same readers, whoever reads beside them by grant.
@@ -38,6 +39,8 @@ type today struct {
 	directory *Directory
 	// arrived tells whether streams for future members are open to a member.
 	arrived func(member.ID) bool
+	// erase is the time by which what is over is erased now, in seconds since 1970; 0: nothing is.
+	erase int64
 	// legacy is who took part in a project when audiences began to keep that themselves.
 	legacy map[string]memberSet
 	// variants gives, for a channel, the sets of readers by grant that open streams of it have, newest first.
@@ -50,9 +53,18 @@ func (c channel) ungranted() channel {
 	return c
 }
 
-// wanted works out the channels that an audience means today: shared streams where everybody meant may read, bilateral
-// ones for everything else. restriction is the provider's ceiling; deny wins over allow.
+// wanted works out the channels that an audience means today, in the form that it is to get.
 func (t *today) wanted(in intent, restriction *ententev1.Restriction) []channel {
+	list := t.meant(in, restriction)
+	for i := range list {
+		list[i].cut = in.cut
+	}
+	return list
+}
+
+// meant is the channels of an audience: shared streams where everybody meant may read, bilateral ones for everything else.
+// restriction is the provider's ceiling; deny wins over allow.
+func (t *today) meant(in intent, restriction *ententev1.Restriction) []channel {
 	switch to := in.audience.GetReaders().(type) {
 	case *ententev1.Audience_AllMembers:
 		if len(restriction.GetProjects()) > 0 {

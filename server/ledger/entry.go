@@ -33,6 +33,25 @@ type storedEntry struct {
 	crimes   uint64      // payloadErased: its crime areas, likewise
 	mergeFor []member.ID // own releases to a coordinator: for whom it may merge
 	inline   []byte      // payloadInline: the encoded StreamPayload
+	at       uint32      // own: when it was put into the stream, in seconds since 1970; 0: before that was kept
+	edition  uint32      // of a release of an own record: see record.edition
+	cut      string      // of a release of an own record: the treatment of its form
+}
+
+// tail is what has been added to stored entries since: it stands at their end, and older ones do not have it.
+func (e *storedEntry) tail(w *writer) {
+	w.uint(uint64(e.at))
+	w.uint(uint64(e.edition))
+	w.string(e.cut)
+}
+
+func (e *storedEntry) readTail(r *reader) {
+	if r.err != nil || len(r.b) == 0 {
+		return
+	}
+	e.at = uint32(r.uint())
+	e.edition = uint32(r.uint())
+	e.cut = r.string()
 }
 
 func (e *storedEntry) encode() []byte {
@@ -57,6 +76,9 @@ func (e *storedEntry) encode() []byte {
 		w.uint(e.version)
 		w.uint(e.kind)
 		w.uint(e.crimes)
+	}
+	if e.at != 0 || e.edition != 0 || e.cut != "" {
+		e.tail(&w)
 	}
 	return w.b
 }
@@ -90,6 +112,7 @@ func decodeEntry(value []byte) (*storedEntry, error) {
 	default:
 		r.fail()
 	}
+	e.readTail(&r)
 	if r.err != nil {
 		return nil, fmt.Errorf("read stored entry: %w", r.err)
 	}

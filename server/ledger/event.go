@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
@@ -26,12 +27,32 @@ const (
 	eventReceived eventType = 5
 	// eventReceipt is a signed receipt of a reader.
 	eventReceipt eventType = 6
+	// eventCare is what is decided about an own record beside its versions and audiences: restriction, hold, renewal.
+	eventCare eventType = 7
 )
 
-// form is a record as released under one project ("" for none): where its bytes lie in the log.
+// formKey tells the released forms of one version apart: by the project ("" for none) and by the treatment ("" for whole).
+type formKey string
+
+// newFormKey puts a key together. Ids of projects have no zero byte. A whole form's key is the project alone, as it was
+// before there were treatments.
+func newFormKey(project, cut string) formKey {
+	if cut == "" {
+		return formKey(project)
+	}
+	return formKey(project + "\x00" + cut)
+}
+
+// parts gives the project and the treatment.
+func (k formKey) parts() (project, cut string) {
+	project, cut, _ = strings.Cut(string(k), "\x00")
+	return project, cut
+}
+
+// form is a record as released in one form: where its bytes lie in the log.
 type form struct {
-	project string
-	pos     uint64
+	key formKey
+	pos uint64
 }
 
 // pieces is an encoded message in three parts: a record and its released forms differ in what stands around the body, and
@@ -47,9 +68,9 @@ func (p pieces) join() []byte {
 	return append(b, p.after...)
 }
 
-// formBytes is a released form under a project. Its body is the record's own where sharesBody is set.
+// formBytes is a released form. Its body is the record's own where sharesBody is set.
 type formBytes struct {
-	project    string
+	key        formKey
 	released   pieces
 	sharesBody bool
 }
@@ -64,10 +85,23 @@ type recordEvent struct {
 	crimes      uint64
 	restriction []byte // encoded Restriction, or empty
 	names       []Name // the records that this one names and must not be released without
+	sources     int    // how many of names, at their end, are only what it was made from
+	sensitive   uint8  // what of it needs a second person; see Config.Sensitive
 	hasIntents  bool
 	intents     string // encoded intents
 	record      pieces
 	forms       []formBytes
+}
+
+// erased tells whether the content was erased at home: what is left of the version is that it was there.
+func (e *recordEvent) erased() bool {
+	return len(e.record.before) == 0 && len(e.record.body) == 0
+}
+
+// careEvent replaces what is decided about a record beside its versions and audiences. It holds the whole state each time.
+type careEvent struct {
+	id   RecordID
+	care care
 }
 
 type audienceEvent struct {
@@ -181,10 +215,17 @@ func (r *reader) names() []Name {
 	return names
 }
 
+// What stands in a record event beside what each has.
+const (
+	recordHasIntents  = 1
+	recordHasSources  = 2
+	recordIsSensitive = 4
+)
+
 func (e *recordEvent) encode() []byte {
 	size := 256 + len(e.authority) + len(e.intents) + len(e.record.before) + len(e.record.body)
 	for _, f := range e.forms {
-		size += len(f.released.before) + len(f.project) + 32
+		size += len(f.released.before) + len(f.key) + 32
 		if !f.sharesBody {
 			size += len(f.released.body)
 		}
@@ -200,11 +241,25 @@ func (e *recordEvent) encode() []byte {
 	w.uint(e.crimes)
 	w.bytes(e.restriction)
 	w.names(e.names)
+	var flags byte
 	if e.hasIntents {
-		w.b = append(w.b, 1)
+		flags |= recordHasIntents
+	}
+	if e.sources > 0 {
+		flags |= recordHasSources
+	}
+	if e.sensitive != 0 {
+		flags |= recordIsSensitive
+	}
+	w.b = append(w.b, flags)
+	if e.hasIntents {
 		w.string(e.intents)
-	} else {
-		w.b = append(w.b, 0)
+	}
+	if e.sources > 0 {
+		w.uint(uint64(e.sources))
+	}
+	if e.sensitive != 0 {
+		w.b = append(w.b, e.sensitive)
 	}
 	w.bytes(e.record.before)
 	w.bytes(e.record.body)
@@ -217,7 +272,7 @@ func (e *recordEvent) encode() []byte {
 }
 
 func (w *writer) form(f formBytes) {
-	w.string(f.project)
+	w.string(string(f.key))
 	w.bytes(f.released.before)
 	if f.sharesBody {
 		w.b = append(w.b, 1)
@@ -229,7 +284,7 @@ func (w *writer) form(f formBytes) {
 }
 
 func (r *reader) form(body []byte) formBytes {
-	f := formBytes{project: r.string()}
+	f := formBytes{key: formKey(r.string())}
 	f.released.before = r.bytes()
 	f.sharesBody = first(r.take(1)) == 1
 	if f.sharesBody {
@@ -248,9 +303,16 @@ func decodeRecordEvent(value []byte) (*recordEvent, error) {
 	}
 	e := &recordEvent{id: r.id(), version: r.uint(), kind: ententev1.RecordKind(r.uint()), authority: r.string(),
 		receivedAt: int64(r.uint()), previous: r.uint(), crimes: r.uint(), restriction: r.bytes(), names: r.names()}
-	if first(r.take(1)) == 1 {
+	flags := first(r.take(1))
+	if flags&recordHasIntents != 0 {
 		e.hasIntents = true
 		e.intents = r.string()
+	}
+	if flags&recordHasSources != 0 {
+		e.sources = int(min(r.uint(), uint64(len(e.names))))
+	}
+	if flags&recordIsSensitive != 0 {
+		e.sensitive = first(r.take(1))
 	}
 	e.record = pieces{before: r.bytes(), body: r.bytes(), after: r.bytes()}
 	n := r.uint()
@@ -338,6 +400,8 @@ func decodeEvent(value []byte) (any, error) {
 	case eventReceived:
 		e = &receivedEvent{stream: uint32(r.uint()), sequence: r.uint(), id: r.id(), kind: ententev1.RecordKind(r.uint()),
 			crimes: r.uint(), payload: r.bytes()}
+	case eventCare:
+		e = &careEvent{id: r.id(), care: r.care()}
 	case eventReceipt:
 		e = &receiptEvent{stream: uint32(r.uint()), reader: member.ID(r.string()), size: r.uint(), at: int64(r.uint()), document: r.bytes()}
 	default:

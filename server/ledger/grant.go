@@ -21,7 +21,8 @@ const maxObstacles = 100
 
 // world is what planning looks at in this batch.
 func (b *batch) world() world {
-	return world{channels: b.memo.channels, active: b.memo.active, byGrant: b.memo.byGrant, stream: b.stream, readersOf: b.readersOf}
+	return world{channels: b.memo.channels, active: b.memo.active, byGrant: b.memo.byGrant, stream: b.stream,
+		over: b.memo.over, readersOf: b.readersOf, permitted: b.permitted}
 }
 
 // byGrant is the readers by grant of a stream that are in good standing.

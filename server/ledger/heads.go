@@ -99,7 +99,7 @@ func (b *batch) finish() error {
 			return fmt.Errorf("keep head of stream %s: %w", s.id, err)
 		}
 	}
-	return nil
+	return b.writeTrail()
 }
 
 // install shows the batch's changes to readers. The transaction is on disk.
@@ -112,6 +112,11 @@ func (b *batch) install() {
 			st.waiting[id] = struct{}{}
 		} else {
 			delete(st.waiting, id)
+		}
+		if r.pending {
+			st.pending[id] = struct{}{}
+		} else {
+			delete(st.pending, id)
 		}
 	}
 	st.streams = append(st.streams, b.opened...)
@@ -148,6 +153,12 @@ func (b *batch) install() {
 		delete(st.arrivals, id)
 	}
 	maps.Copy(st.legacy, b.legacy)
+	st.gone += b.wiped
+	st.addDue(b.due)
+	st.installPermits(b)
+	for _, installed := range b.installed {
+		installed()
+	}
 	if b.rotated != nil {
 		b.l.signing = b.rotated
 	}

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
 )
 
 // Item is one thing that a national system pushes: a record with the audiences it is released to at once, or a withdrawal.
@@ -22,12 +23,14 @@ type Item struct {
 // prepared is an item worked out as far as it can be without the state: in the caller's goroutine, beside the committer.
 type prepared struct {
 	Item
-	id        RecordID
-	verdict   *ententev1.Verdict
-	event     *recordEvent
-	intents   []intent
-	key       string                      // of the intents
-	sensitive []*ententev1.FieldViolation // what the record lacks for a release
+	id       RecordID
+	verdict  *ententev1.Verdict
+	event    *recordEvent
+	by       *ententev1.AuditActor
+	intents  []intent
+	key      string                               // of the intents
+	lacking  []*ententev1.FieldViolation          // what the record, whole, lacks for a release
+	purposes func(project ententev1.Purpose) bool // which projects' purposes fit
 }
 
 // Push takes items for an authority and answers when they are on disk, a verdict each, in order. The error is for what
@@ -40,8 +43,10 @@ func (l *Ledger) Push(ctx context.Context, authority string, items []Item) ([]*e
 // that it returns waits for their verdicts. So a caller prepares its next items while the last are on their way to the disk.
 func (l *Ledger) Enqueue(ctx context.Context, authority string, items []Item) func(context.Context) ([]*ententev1.Verdict, error) {
 	list := make([]*prepared, len(items))
+	by := actor(ctx)
 	for i, it := range items {
 		list[i] = l.prepare(authority, it)
+		list[i].by = by
 	}
 	verdicts := make([]*ententev1.Verdict, len(items))
 	r, err := l.enqueue(ctx, len(items), func(b *batch) error {
@@ -80,15 +85,13 @@ func (l *Ledger) prepare(authority string, it Item) *prepared {
 	directory := l.cfg.Directory()
 	p.intents, wrong = directory.resolve(l.cfg.Self, l.cfg.Now(), it.Audiences)
 	if len(wrong) == 0 {
-		wrong = directory.outside(KindOf(it.Record.GetBody()), p.intents)
+		wrong = directory.outside(KindOf(it.Record.GetBody()), p.intents, l.fits(e.GetPurpose()))
 	}
 	p.verdict.Violations = append(p.verdict.Violations, wrong...)
-	names, wrong := l.names(authority, p.id, it.Record.GetBody())
+	names, sources, wrong := l.names(authority, p.id, it.Record)
 	p.verdict.Violations = append(p.verdict.Violations, wrong...)
-	p.sensitive = l.cfg.CheckRelease(it.Record)
-	if len(it.Audiences) > 0 {
-		p.verdict.Violations = append(p.verdict.Violations, p.sensitive...)
-	}
+	p.lacking = l.cfg.CheckRelease(it.Record)
+	p.verdict.Violations = append(p.verdict.Violations, l.lacks(it.Record, p.lacking, p.intents)...)
 	if len(p.verdict.Violations) > 0 {
 		return p
 	}
@@ -103,7 +106,13 @@ func (l *Ledger) prepare(authority string, it Item) *prepared {
 		return p
 	}
 	p.event = &recordEvent{id: p.id, version: e.GetVersion(), kind: KindOf(it.Record.GetBody()), authority: authority,
-		crimes: crimeMask(it.Record.GetCrimeAreas()), names: names, record: encoded}
+		crimes: crimeMask(it.Record.GetCrimeAreas()), names: names, sources: sources, record: encoded}
+	if l.cfg.Sensitive != nil {
+		p.event.sensitive = l.cfg.Sensitive(it.Record)
+	}
+	for i := range p.intents {
+		p.intents[i].proposer = proposer(p.by)
+	}
 	if e.GetRestriction() != nil {
 		p.event.restriction, err = proto.Marshal(e.GetRestriction())
 		if err != nil {
@@ -117,11 +126,11 @@ func (l *Ledger) prepare(authority string, it Item) *prepared {
 		return p
 	}
 	for _, in := range p.intents {
-		project := in.audience.GetProject().GetProjectId()
-		if p.hasForm(project) {
+		key := newFormKey(in.audience.GetProject().GetProjectId(), in.cut)
+		if p.hasForm(key) {
 			continue
 		}
-		released, err := l.releasedForm(p.id, authority, it.Record, body, project)
+		released, err := l.releasedForm(p.id, authority, it.Record, body, key, 0)
 		if err != nil {
 			p.refuse("body", "cannot be encoded")
 			return p
@@ -131,9 +140,9 @@ func (l *Ledger) prepare(authority string, it Item) *prepared {
 	return p
 }
 
-func (p *prepared) hasForm(project string) bool {
+func (p *prepared) hasForm(key formKey) bool {
 	for _, f := range p.event.forms {
-		if f.project == project {
+		if f.key == key {
 			return true
 		}
 	}
@@ -144,11 +153,57 @@ func (p *prepared) refuse(field, reason string) {
 	p.verdict.Violations = append(p.verdict.Violations, &ententev1.FieldViolation{Field: field, Reason: reason})
 }
 
-// names resolves the records that a body names. A reference of the provider is one of the same authority.
-func (l *Ledger) names(authority string, self RecordID, body *ententev1.Body) ([]Name, []*ententev1.FieldViolation) {
-	var names []Name
+// lacks finds what keeps a record from audiences: as it is, or as it is treated for them. whole is what it lacks untreated.
+func (l *Ledger) lacks(r *ententev1.Record, whole []*ententev1.FieldViolation, list []intent) []*ententev1.FieldViolation {
 	var wrong []*ententev1.FieldViolation
-	for _, named := range namesOf(body) {
+	add := func(more []*ententev1.FieldViolation) {
+		for _, v := range more {
+			if !slices.ContainsFunc(wrong, func(have *ententev1.FieldViolation) bool { return proto.Equal(have, v) }) {
+				wrong = append(wrong, v)
+			}
+		}
+	}
+	for i, in := range list {
+		if l.cfg.CheckAudience != nil {
+			unfit := l.cfg.CheckAudience(r, in.audience)
+			for _, v := range unfit {
+				v.Field = fmt.Sprintf("audiences[%d].%s", i, v.GetField())
+			}
+			add(unfit)
+			if len(unfit) > 0 {
+				continue // a treatment that cannot be is not tried
+			}
+		}
+		if in.cut == "" {
+			add(whole)
+			continue
+		}
+		treated, err := l.treated(r, in.cut)
+		if err != nil {
+			add(violation(fmt.Sprintf("audiences[%d].treatment", i), "cannot be done by this node"))
+			continue
+		}
+		add(l.cfg.CheckRelease(treated))
+	}
+	return wrong
+}
+
+// proposer is who asks for a release: the officer on whose behalf, or the caller; "" for nobody in person.
+func proposer(by *ententev1.AuditActor) string {
+	if by.GetOfficer() != "" {
+		return by.GetOfficer()
+	}
+	if by.GetKind() == member.KindOfficer.String() {
+		return by.GetName()
+	}
+	return ""
+}
+
+// names resolves the records that a record names: by its body, and, at the end, those of other members that it was made
+// from; sources is how many these are. A reference of the provider is one of the same authority. What it was made from at
+// home is the owner's business, and no limit.
+func (l *Ledger) names(authority string, self RecordID, r *ententev1.Record) (names []Name, sources int, wrong []*ententev1.FieldViolation) {
+	for _, named := range namesOf(r.GetBody()) {
 		n, err := l.resolveRef(authority, named.ref)
 		if err != nil {
 			wrong = append(wrong, &ententev1.FieldViolation{Field: "body." + named.field, Reason: err.Error()})
@@ -160,7 +215,18 @@ func (l *Ledger) names(authority string, self RecordID, body *ententev1.Body) ([
 		}
 		names = append(names, n)
 	}
-	return names, wrong
+	ends := len(names)
+	for i, ref := range r.GetEnvelope().GetSourceRefs() {
+		n, err := l.resolveRef(authority, ref)
+		if err != nil {
+			wrong = append(wrong, &ententev1.FieldViolation{Field: fmt.Sprintf("envelope.source_refs[%d]", i), Reason: err.Error()})
+			continue
+		}
+		if n.Owner != l.cfg.Self && !slices.Contains(names[ends:], n) {
+			names = append(names, n)
+		}
+	}
+	return names, len(names) - ends, wrong
 }
 
 // take decides on one item. Its verdict is made anew each time, for the committer may run it twice.
@@ -171,7 +237,7 @@ func (b *batch) take(authority string, p *prepared) (*ententev1.Verdict, error) 
 		return verdict, nil
 	}
 	if p.Withdrawal != nil {
-		return verdict, b.takeWithdrawal(p.id, p.Withdrawal.GetVersion(), p.Withdrawal.GetReason(), verdict)
+		return verdict, b.withdrawAsked(p.by, p.id, p.Withdrawal.GetVersion(), p.Withdrawal.GetReason(), verdict)
 	}
 	return verdict, b.takeRecord(authority, p, verdict)
 }
@@ -192,7 +258,7 @@ func (b *batch) takeRecord(authority string, p *prepared, verdict *ententev1.Ver
 		if err != nil {
 			return err
 		}
-		if found {
+		if found && !same.erased() {
 			if !bytes.Equal(same.record.join(), p.event.record.join()) {
 				reject(verdict, "envelope.version", "is held already with other content; a change needs a higher version")
 				return nil
@@ -216,18 +282,28 @@ func (b *batch) takeRecord(authority string, p *prepared, verdict *ententev1.Ver
 		was = known.intents
 	}
 	list, key := p.intents, p.key
-	if was != nil && !p.ReplaceAudiences {
-		list = mergeIntents(was, p.intents)
+	if was != nil {
+		list = keepApprovals(was, p.intents)
+		if !p.ReplaceAudiences {
+			list = mergeIntents(was, p.intents)
+		}
 		merged, err := encodeIntents(list)
 		if err != nil {
 			return err
 		}
 		key = merged
 	}
-	if newest && len(list) > 0 && len(p.sensitive) > 0 {
-		verdict.Violations = append(verdict.Violations, p.sensitive...)
-		verdict.Outcome = ententev1.Outcome_OUTCOME_REJECTED
-		return nil
+	if newest && len(list) > 0 {
+		verdict.Violations = b.l.lacks(p.Record, p.lacking, list)
+		unfit, err := b.underived(b.tx, p.Record, p.event.names, p.event.sources)
+		if err != nil {
+			return err
+		}
+		verdict.Violations = append(verdict.Violations, unfit...)
+		if len(verdict.GetViolations()) > 0 {
+			verdict.Outcome = ententev1.Outcome_OUTCOME_REJECTED
+			return nil
+		}
 	}
 	e := *p.event
 	e.receivedAt = b.now.UnixNano()
@@ -251,6 +327,14 @@ func (b *batch) takeRecord(authority string, p *prepared, verdict *ententev1.Ver
 		b.added = append(b.added, p.id)
 	}
 	applyRecord(r, pos, &e)
+	if newest {
+		b.dueAt(dueItem{id: p.id, at: r.retain})
+	}
+	operation := alteration
+	if isNew {
+		operation = collection
+	}
+	b.note(p.by, act{operation: operation, method: ententev1.IntakeService_Push_FullMethodName}, Name{Owner: b.l.cfg.Self, Record: p.id})
 	r.authority = b.l.state.internAuthority(e.authority)
 	err = b.setIntents(r, &e)
 	if err != nil {
@@ -300,9 +384,12 @@ func applyRecord(r *record, pos uint64, e *recordEvent) {
 	}
 	r.pos, r.version, r.kind, r.crimes, r.names = pos, e.version, e.kind, e.crimes, e.names
 	r.withdrawn = e.version <= r.floor
+	r.sources, r.sensitive, r.erased, r.edition = e.sources, e.sensitive, e.erased(), 0
+	d := recordDates(e.record.before)
+	r.purpose, r.recorded, r.retain, r.review = d.purpose, d.recorded, d.retain, d.review
 	r.forms = nil
 	for _, f := range e.forms {
-		r.forms = append(r.forms, form{project: f.project, pos: pos})
+		r.forms = append(r.forms, form{key: f.key, pos: pos})
 	}
 	r.restriction = nil
 	if len(e.restriction) > 0 {
@@ -356,12 +443,27 @@ func (b *batch) version(r *record, version uint64) (*recordEvent, bool, error) {
 
 func (r *record) releaseState() ententev1.ReleaseState {
 	switch {
+	case r.restricted() && !r.withdrawn:
+		return ententev1.ReleaseState_RELEASE_STATE_RESTRICTED
+	case r.pending:
+		return ententev1.ReleaseState_RELEASE_STATE_PENDING_APPROVAL
 	case r.waiting:
 		return ententev1.ReleaseState_RELEASE_STATE_WAITING
 	case r.intents != nil && len(r.intents.list) > 0 && !r.withdrawn:
 		return ententev1.ReleaseState_RELEASE_STATE_RELEASED
 	}
 	return ententev1.ReleaseState_RELEASE_STATE_UNSPECIFIED
+}
+
+// withdrawAsked is takeWithdrawal for somebody, who stands in the trail with it.
+func (b *batch) withdrawAsked(by *ententev1.AuditActor, id RecordID, version uint64, reason ententev1.WithdrawalReason, verdict *ententev1.Verdict) error {
+	err := b.takeWithdrawal(id, version, reason, verdict)
+	if err != nil || verdict.GetOutcome() != ententev1.Outcome_OUTCOME_ACCEPTED {
+		return err
+	}
+	what := act{operation: alteration, method: ententev1.IntakeService_Withdraw_FullMethodName, note: reason.String()}
+	b.note(by, what, Name{Owner: b.l.cfg.Self, Record: id})
+	return nil
 }
 
 // takeWithdrawal marks a record withdrawn up to a version and takes back all its releases.
@@ -412,102 +514,4 @@ func (l *Ledger) Withdraw(ctx context.Context, authority string, refs []string, 
 		items[i] = Item{Withdrawal: &ententev1.PushWithdrawal{ProviderReference: ref, Reason: reason}}
 	}
 	return l.Push(ctx, authority, items)
-}
-
-// Release puts the newest version of records before audiences, in addition to or instead of those in force.
-func (l *Ledger) Release(ctx context.Context, authority string, refs []string, audiences []*ententev1.Audience, replace bool) ([]*ententev1.Verdict, error) {
-	list, wrong := l.cfg.Directory().resolve(l.cfg.Self, l.cfg.Now(), audiences)
-	if len(audiences) == 0 && !replace {
-		wrong = append(wrong, &ententev1.FieldViolation{Field: "audiences", Reason: "are missing: say before whom, or that they replace the earlier ones"})
-	}
-	verdicts := make([]*ententev1.Verdict, len(refs))
-	err := l.submit(ctx, len(refs), func(b *batch) error {
-		for i, ref := range refs {
-			id := l.RecordID(authority, ref)
-			verdicts[i] = &ententev1.Verdict{ProviderReference: ref, RecordId: id[:], Violations: wrong}
-			if len(wrong) > 0 {
-				verdicts[i].Outcome = ententev1.Outcome_OUTCOME_REJECTED
-				continue
-			}
-			err := b.takeRelease(id, list, replace, verdicts[i])
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("release: %w", err)
-	}
-	return verdicts, nil
-}
-
-func (b *batch) takeRelease(id RecordID, list []intent, replace bool, verdict *ententev1.Verdict) error {
-	known := b.record(id)
-	if known == nil || known.pos == 0 {
-		reject(verdict, "provider_reference", "names no record of this authority")
-		return nil
-	}
-	verdict.Version = known.version
-	if known.withdrawn {
-		reject(verdict, "provider_reference", "names a record that is withdrawn; only a higher version can be released")
-		return nil
-	}
-	verdict.Violations = b.l.cfg.Directory().outside(known.kind, list)
-	if len(verdict.Violations) > 0 {
-		verdict.Outcome = ententev1.Outcome_OUTCOME_REJECTED
-		return nil
-	}
-	if !replace {
-		list = mergeIntents(known.intents, list)
-	}
-	key, err := encodeIntents(list)
-	if err != nil {
-		return err
-	}
-	if known.intents != nil && known.intents.key == key || known.intents == nil && len(list) == 0 {
-		err = b.saidAgain(id)
-		if err != nil {
-			return err
-		}
-		verdict.Outcome = ententev1.Outcome_OUTCOME_DUPLICATE
-		verdict.ReleaseState = b.record(id).releaseState()
-		return nil
-	}
-	if len(list) > 0 {
-		newest, _, err := b.version(known, known.version)
-		if err != nil {
-			return err
-		}
-		full := &ententev1.Record{}
-		err = proto.Unmarshal(newest.record.join(), full)
-		if err != nil {
-			return fmt.Errorf("read record %s: %w", id, err)
-		}
-		lacks := b.l.cfg.CheckRelease(full)
-		if len(lacks) > 0 {
-			verdict.Outcome = ententev1.Outcome_OUTCOME_REJECTED
-			verdict.Violations = lacks
-			return nil
-		}
-	}
-	e := &audienceEvent{id: id, intents: key}
-	_, err = b.tx.Append(logSeries, e.encode())
-	if err != nil {
-		return fmt.Errorf("append audiences of record %s: %w", id, err)
-	}
-	in, err := b.l.state.internIntents(key)
-	if err != nil {
-		return err
-	}
-	r := b.change(id)
-	r.intents = in
-	r.fresh = true
-	err = b.replan(id)
-	if err != nil {
-		return err
-	}
-	verdict.Outcome = ententev1.Outcome_OUTCOME_ACCEPTED
-	verdict.ReleaseState = b.record(id).releaseState()
-	return nil
 }

@@ -79,7 +79,7 @@ func (l *Ledger) standingPayloads(info StreamInfo, from uint64) (standing []uint
 func (b *batch) eraseAll(no uint32, sequences []uint64) error {
 	s := b.changeStream(no)
 	for _, sequence := range sequences {
-		err := b.eraseReceived(s, sequence, s.id)
+		err := b.eraseReceived(s, sequence, s.id, act{operation: erasure, method: "departure"})
 		if err != nil {
 			return err
 		}

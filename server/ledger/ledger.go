@@ -24,6 +24,9 @@ var (
 	// ErrRefused means that a document or an entry of somebody else is not sound; the text says what is wrong with it.
 	ErrRefused = errors.New("refused")
 
+	// ErrNotYet means that a stream waits for its readers after an unclean stop: ask again in some seconds.
+	ErrNotYet = errors.New("the stream waits for its readers after an unclean stop")
+
 	errErased = errors.New("erased")
 )
 
@@ -43,6 +46,31 @@ type Config struct {
 	CheckRecord func(*ententev1.Record) []*ententev1.FieldViolation
 	// CheckRelease finds what a record lacks for leaving the node.
 	CheckRelease func(*ententev1.Record) []*ententev1.FieldViolation
+	// What follows is policy, too, and optional: without it nothing is treated, needs a second person, is made from others'
+	// records, or may be renewed.
+
+	// Treat gives the record as a treatment leaves it; the record itself is not changed. It is asked of treatments that
+	// CheckAudience has let through.
+	Treat func(*ententev1.Record, *ententev1.Treatment) *ententev1.Record
+	// CheckAudience finds what keeps a record from this one audience: a treatment that cannot be, a special category for all.
+	CheckAudience func(*ententev1.Record, *ententev1.Audience) []*ententev1.FieldViolation
+	// Compatible says whether a record processed for one purpose may be used for another: that of a project.
+	Compatible func(record, access ententev1.Purpose) bool
+	// Sensitive says what of a record needs a second person before it leaves: a bit for each ground, 0 for none. An approval
+	// counts for the grounds that there were.
+	Sensitive func(*ententev1.Record) uint8
+	// CheckDerived finds what of the sources' conditions a record lacks that was made from them; released forms, as received.
+	CheckDerived func(record *ententev1.Record, sources [][]byte) []*ententev1.FieldViolation
+	// Renewable says whether retention may be extended, now, until a time.
+	Renewable func(now, until time.Time) bool
+	// Expiry gives the times by which records expire: what is to be hidden, and, where not zero, what may be erased. Optional:
+	// the clock is both.
+	Expiry func() (hide, erase time.Time)
+	// Trail takes the audit entries of what the ledger does, in the transaction of their effect.
+	Trail Trail
+	// DeliverWithin is how long a reader may take to sign for an entry before it is overdue; 24 h where zero.
+	DeliverWithin time.Duration
+
 	// Now is the clock, Rand the source of salts and stream ids.
 	Now  func() time.Time
 	Rand io.Reader
@@ -94,6 +122,12 @@ func Open(st *store.Store, cfg Config) (*Ledger, error) {
 	}
 	if cfg.ConfirmWithin == 0 {
 		cfg.ConfirmWithin = 10 * time.Second
+	}
+	if cfg.DeliverWithin == 0 {
+		cfg.DeliverWithin = 24 * time.Hour
+	}
+	if cfg.Expiry == nil {
+		cfg.Expiry = func() (hide, erase time.Time) { now := cfg.Now(); return now, now }
 	}
 	l := &Ledger{cfg: cfg, store: st, ids: newIDMaker(cfg.IDKey), requests: make(chan *request, 256), stopped: make(chan struct{}), changed: make(chan struct{}), signing: cfg.SigningKey, passed: map[string]bool{}}
 	rebuilt, err := rebuild(st, cfg.Self)
@@ -358,6 +392,10 @@ func (l *Ledger) findWaiting() {
 			continue // known only by a recovered stream, until its national system pushes it again
 		}
 		p := planRecord(w, r)
+		if p.pending {
+			r.pending = true
+			l.state.pending[id] = struct{}{}
+		}
 		if p.waiting || len(p.release) > 0 || len(p.withdraw) > 0 {
 			r.waiting = true
 			l.state.waiting[id] = struct{}{}

@@ -13,6 +13,7 @@ type plan struct {
 	release  []channel // append the newest version to these
 	withdraw []removal // and take these back
 	waiting  bool      // a part of what is wanted has to wait for a record that this one names
+	pending  bool      // a part of what is wanted waits for a second person
 }
 
 type removal struct {
@@ -28,30 +29,33 @@ type world struct {
 	active, byGrant func(s *streamState) memberSet
 	// stream gives an own stream.
 	stream func(no uint32) *streamState
+	// over tells whether a record's time of retention has ended, and no hold is on it.
+	over func(r *record) bool
 	// readersOf gives the members that may read a record by entries that stand now: for an own record the readers of its
 	// places, for another member's record the readers of the shared streams that brought it, and its owner.
 	readersOf func(n Name) memberSet
+	// permitted gives the members to whom what was made from another member's record may go by that member's permission.
+	permitted func(n Name, purpose ententev1.Purpose) memberSet
 }
 
 // planRecord compares what is wanted for a record with where it stands.
 //
-// A record that names others (an association its ends, a role its person) is wanted only where all of them are; until
-// then that audience waits as a whole. A place that no audience wants any more is withdrawn; one that holds an earlier
-// version is followed by the newest and withdrawn as superseded.
+// A record that names others (an association its ends, a role its person, an assessment what it was made from) is wanted
+// only where all of them are; until then that audience waits as a whole. What waits for a second person, is restricted or
+// is over is wanted nowhere. A place that no audience wants any more is withdrawn; one that holds an earlier version, or
+// another form, is followed by the right one and withdrawn as superseded.
 func planRecord(w world, r *record) plan {
 	var p plan
 	var wanted []channel
 	var limit memberSet // where there are names: who may read all of them
-	if !r.withdrawn && r.intents != nil {
-		for i, n := range r.names {
-			readers := w.readersOf(n)
-			if i == 0 {
-				limit = readers
-			} else {
-				limit = slices.DeleteFunc(slices.Clone(limit), func(id member.ID) bool { return !readers.has(id) })
+	over := w.over(r)
+	if !r.withdrawn && !r.restricted() && !over && r.intents != nil {
+		limit = w.limit(r)
+		for i, channels := range w.channels(r.intents, r.restriction) {
+			if r.sensitive&^r.intents.list[i].approved != 0 {
+				p.pending = true
+				continue
 			}
-		}
-		for _, channels := range w.channels(r.intents, r.restriction) {
 			if len(r.names) > 0 && slices.ContainsFunc(channels, func(c channel) bool { return !c.readers.within(limit) }) {
 				p.waiting = true
 				continue
@@ -60,17 +64,7 @@ func planRecord(w world, r *record) plan {
 				if len(r.names) > 0 && !c.extra.within(limit) {
 					c = c.ungranted() // who came in by a grant may not read what it names
 				}
-				known := slices.IndexFunc(wanted, func(have channel) bool { return have.sameReaders(c) })
-				if known < 0 {
-					wanted = append(wanted, c)
-					continue
-				}
-				if wanted[known].key.granted == "" {
-					c.mergeFor = c.mergeFor.union(wanted[known].mergeFor)
-					wanted[known] = c // one of the two reaches those by grant too
-					continue
-				}
-				wanted[known].mergeFor = wanted[known].mergeFor.union(c.mergeFor)
+				wanted = want(wanted, c)
 			}
 		}
 	}
@@ -83,17 +77,14 @@ func planRecord(w world, r *record) plan {
 		match := slices.IndexFunc(wanted, func(c channel) bool {
 			return c.mergeFor.key() == at.mergeFor && w.serves(s, c) && (len(r.names) == 0 || w.byGrant(s).within(limit))
 		})
+		current := match >= 0 && at.version == r.version && at.edition == r.edition && at.cut == wanted[match].cut
 		switch {
-		case match >= 0 && at.version == r.version && !kept[match]:
+		case current && !kept[match]:
 			kept[match] = true
 		case match >= 0:
 			p.withdraw = append(p.withdraw, removal{place: i, reason: ententev1.WithdrawalReason_WITHDRAWAL_REASON_SUPERSEDED})
-		case r.withdrawn:
-			p.withdraw = append(p.withdraw, removal{place: i, reason: r.reason})
-		case p.waiting:
-			p.withdraw = append(p.withdraw, removal{place: i, reason: ententev1.WithdrawalReason_WITHDRAWAL_REASON_END_WITHDRAWN})
 		default:
-			p.withdraw = append(p.withdraw, removal{place: i, reason: ententev1.WithdrawalReason_WITHDRAWAL_REASON_OWNER_DECISION})
+			p.withdraw = append(p.withdraw, removal{place: i, reason: whyGone(r, over, p.waiting)})
 		}
 	}
 	for i, c := range wanted {
@@ -102,6 +93,53 @@ func planRecord(w world, r *record) plan {
 		}
 	}
 	return p
+}
+
+// whyGone is the reason that readers are told of a place that nothing wants any more.
+func whyGone(r *record, over, waiting bool) ententev1.WithdrawalReason {
+	switch {
+	case r.withdrawn:
+		return r.reason
+	case r.restricted():
+		return ententev1.WithdrawalReason_WITHDRAWAL_REASON_RESTRICTED
+	case over:
+		return ententev1.WithdrawalReason_WITHDRAWAL_REASON_RETENTION
+	case waiting:
+		return ententev1.WithdrawalReason_WITHDRAWAL_REASON_END_WITHDRAWN
+	}
+	return ententev1.WithdrawalReason_WITHDRAWAL_REASON_OWNER_DECISION
+}
+
+// want adds a channel to those that are wanted, one for the same readers each: of two forms for the same readers, the one
+// that was decided later counts.
+func want(wanted []channel, c channel) []channel {
+	known := slices.IndexFunc(wanted, func(have channel) bool { return have.sameReaders(c) })
+	if known < 0 {
+		return append(wanted, c)
+	}
+	c.mergeFor = c.mergeFor.union(wanted[known].mergeFor)
+	if wanted[known].key.granted != "" {
+		c.key, c.extra, c.may = wanted[known].key, wanted[known].extra, wanted[known].may // it reaches those by grant too
+	}
+	wanted[known] = c
+	return wanted
+}
+
+// limit is who may read all that a record names. What it was only made from may go further, by permission of its owner.
+func (w world) limit(r *record) memberSet {
+	var limit memberSet
+	for i, n := range r.names {
+		readers := w.readersOf(n)
+		if i >= len(r.names)-r.sources {
+			readers = readers.union(w.permitted(n, r.purpose))
+		}
+		if i == 0 {
+			limit = readers
+			continue
+		}
+		limit = slices.DeleteFunc(slices.Clone(limit), func(id member.ID) bool { return !readers.has(id) })
+	}
+	return limit
 }
 
 // serves tells whether a stream is read by exactly those that a channel is for: by its opening, and beside them by grants

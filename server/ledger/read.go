@@ -325,11 +325,19 @@ func readPayload(v source, s *streamState, e *storedEntry) (payload, released []
 		released, _, err = splitPayload(payload)
 		return payload, released, err
 	}
-	released, err = formIn(value, s.project)
+	released, err = formIn(value, newFormKey(s.project, e.cut))
 	if err != nil {
 		return nil, nil, err
 	}
 	return payloadBytes(released, e.mergeFor), released, nil
+}
+
+// Gone counts the entries whose payload has been erased since the start. Who has read payloads and has not sent them yet
+// compares: where the count has changed meanwhile, it reads again.
+func (l *Ledger) Gone() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.state.gone
 }
 
 // Entry is an entry as a follower of streams sees it.
@@ -347,7 +355,8 @@ type Entry struct {
 	Target      stream.ID            // of a withdrawal
 	TargetSeq   uint64
 	Reason      ententev1.WithdrawalReason
-	StillHeld   bool // of a withdrawal: another release of the same record to this node stands
+	RetainUntil int64 // of a release: when it must be gone, in seconds since 1970; 0: it does not say
+	StillHeld   bool  // of a withdrawal: another release of the same record to this node stands
 }
 
 // Follow gives entries of a stream from a sequence on, in a short read. Entries that a follower has no use for (openings,
@@ -401,6 +410,7 @@ func (l *Ledger) followed(v *store.View, s *streamState, info *StreamInfo, value
 		if err != nil {
 			return out, err
 		}
+		out.RetainUntil = releasedRetain(released)
 		out.Released = slices.Clone(released)
 		out.PayloadHash = sha256.Sum256(released)
 		out.Record, out.Kind, out.CrimeAreas, err = glance(released)

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -50,7 +51,7 @@ func rebuild(st *store.Store, self member.ID) (*state, error) {
 	}
 	s.readOpen()
 	s.index(self)
-	return s, nil
+	return s, st.View(func(v *store.View) error { return s.findPermitted(v) })
 }
 
 // scanSlice is how many values one read transaction covers.
@@ -192,6 +193,12 @@ func (s *state) readLog(n uint64, value []byte, received map[uint64]ententev1.Re
 				return err
 			}
 		}
+	case *careEvent:
+		r := s.records[e.id]
+		if r == nil {
+			return fmt.Errorf("log %d names an unknown record: %w", n, errMalformed)
+		}
+		applyCare(r, e.care)
 	case *audienceEvent:
 		r := s.records[e.id]
 		if r == nil {
@@ -212,11 +219,12 @@ func (s *state) readLog(n uint64, value []byte, received map[uint64]ententev1.Re
 	case *formEvent:
 		r := s.records[e.id]
 		if r != nil && e.version == r.version && len(e.released.before) > 0 {
-			r.forms = append(r.forms, form{project: e.project, pos: n})
+			r.forms = append(r.forms, form{key: e.key, pos: n})
 		}
 	case *receivedEvent:
 		if len(e.payload) > 0 {
 			received[n] = e.kind
+			s.addDue([]dueItem{{stream: e.stream, sequence: e.sequence, at: payloadRetain(e.payload)}})
 		}
 	case *receiptEvent:
 		str := s.stream(e.stream)
@@ -245,10 +253,13 @@ func (s *state) readEntry(str *streamState, n uint64, value []byte, received map
 	case ententev1.EntryType_ENTRY_TYPE_WITHDRAWAL:
 		str.withdrawals = append(str.withdrawals, n)
 		str.targets = append(str.targets, target{owner: str.owner, stream: h.Target, sequence: h.TargetSequence})
+		str.withdrawnAt = append(str.withdrawnAt, e.at)
 	case ententev1.EntryType_ENTRY_TYPE_RELEASE:
 		s.readRelease(str, n, e, received)
 	case ententev1.EntryType_ENTRY_TYPE_GRANT:
 		return readGrant(str, n, e)
+	case ententev1.EntryType_ENTRY_TYPE_PERMISSION:
+		s.readPermission(str, n, e)
 	}
 	return nil
 }
@@ -278,7 +289,8 @@ func (s *state) readRelease(str *streamState, n uint64, e *storedEntry, received
 			r = &record{}
 			s.records[e.id] = r
 		}
-		r.places = append(r.places, place{stream: str.no, sequence: n, version: e.version, mergeFor: newMemberSet(e.mergeFor...).key()})
+		r.places = append(r.places, place{stream: str.no, sequence: n, version: e.version, mergeFor: newMemberSet(e.mergeFor...).key(),
+			cut: s.internCut(e.cut), edition: e.edition, at: e.at})
 		return
 	}
 	if e.state != payloadInLog {
@@ -298,7 +310,7 @@ func (s *state) readRelease(str *streamState, n uint64, e *storedEntry, received
 // readWithdrawals marks the own places that a stream's withdrawals take back.
 func (s *state) readWithdrawals(str *streamState) {
 	if !str.own {
-		str.targets = nil
+		str.targets, str.withdrawnAt = nil, nil
 		return
 	}
 	for i, t := range str.targets {
@@ -310,9 +322,9 @@ func (s *state) readWithdrawals(str *streamState) {
 		if s.rebuilding == nil {
 			s.rebuilding = map[placeKey]withdrawnBy{}
 		}
-		s.rebuilding[key] = withdrawnBy{stream: str.no, sequence: str.withdrawals[i]}
+		s.rebuilding[key] = withdrawnBy{stream: str.no, sequence: str.withdrawals[i], at: str.withdrawnAt[i]}
 	}
-	str.targets = nil
+	str.targets, str.withdrawnAt = nil, nil
 }
 
 type placeKey struct {
@@ -320,9 +332,14 @@ type placeKey struct {
 	sequence uint64
 }
 
+func comparePlaces(a, b placeKey) int {
+	return cmp.Or(cmp.Compare(a.stream, b.stream), cmp.Compare(a.sequence, b.sequence))
+}
+
 type withdrawnBy struct {
 	stream   uint32
 	sequence uint64
+	at       uint32
 }
 
 // index fills what is derived from records: who names whom, what waits, which places are withdrawn.
@@ -333,10 +350,13 @@ func (s *state) index(self member.ID) {
 		}
 	}
 	for id, r := range s.records {
+		if r.retain != 0 && !r.erased {
+			s.addDue([]dueItem{{id: id, at: r.retain}})
+		}
 		for i := range r.places {
 			by, ok := s.rebuilding[placeKey{stream: r.places[i].stream, sequence: r.places[i].sequence}]
 			if ok {
-				r.places[i].withdrawn, r.places[i].byStream, r.places[i].bySeq = true, by.stream, by.sequence
+				r.places[i].withdrawn, r.places[i].byStream, r.places[i].bySeq, r.places[i].gone = true, by.stream, by.sequence, by.at
 			}
 		}
 		for _, n := range r.names {

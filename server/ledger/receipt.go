@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
@@ -229,18 +230,46 @@ func (l *Ledger) deliveries(r *record) []*ententev1.Delivery {
 	for _, at := range slices.SortedFunc(slices.Values(r.places), func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.stream, b.stream), cmp.Compare(a.sequence, b.sequence))
 	}) {
-		s := l.state.stream(at.stream)
-		for _, m := range s.readers {
-			d := &ententev1.Delivery{Member: string(m), Entry: &ententev1.EntryRef{StreamId: slices.Clone(s.id[:]), Sequence: at.sequence}, Withdrawn: at.withdrawn,
-				State: ententev1.DeliveryState_DELIVERY_STATE_PENDING}
-			if s.confirmed[m].size >= at.sequence {
-				d.State = ententev1.DeliveryState_DELIVERY_STATE_DELIVERED
-			}
-			if at.withdrawn && l.state.stream(at.byStream).confirmed[m].size >= at.bySeq {
-				d.State = ententev1.DeliveryState_DELIVERY_STATE_APPLIED
-			}
-			list = append(list, d)
+		for _, m := range l.state.stream(at.stream).readers {
+			list = append(list, l.delivery(at, m))
 		}
 	}
 	return list
+}
+
+// delivery is one line of the delivery table. The caller holds the lock.
+func (l *Ledger) delivery(at place, m member.ID) *ententev1.Delivery {
+	s := l.state.stream(at.stream)
+	d := &ententev1.Delivery{Member: string(m), Entry: &ententev1.EntryRef{StreamId: slices.Clone(s.id[:]), Sequence: at.sequence}, Withdrawn: at.withdrawn,
+		State: ententev1.DeliveryState_DELIVERY_STATE_PENDING, SentAt: secondsStamp(at.at), WithdrawnAt: secondsStamp(at.gone)}
+	if s.confirmed[m].size >= at.sequence {
+		d.State = ententev1.DeliveryState_DELIVERY_STATE_DELIVERED
+	}
+	if at.withdrawn && l.state.stream(at.byStream).confirmed[m].size >= at.bySeq {
+		d.State = ententev1.DeliveryState_DELIVERY_STATE_APPLIED
+		return d
+	}
+	if l.overdue(at, d.GetState()) {
+		d.State = ententev1.DeliveryState_DELIVERY_STATE_OVERDUE
+	}
+	return d
+}
+
+// overdue tells whether a reader has taken too long to sign for an entry, or for its withdrawal.
+func (l *Ledger) overdue(at place, state ententev1.DeliveryState) bool {
+	since := at.at
+	if at.withdrawn {
+		since = at.gone
+	} else if state != ententev1.DeliveryState_DELIVERY_STATE_PENDING {
+		return false
+	}
+	return since != 0 && l.cfg.Now().Sub(time.Unix(int64(since), 0)) > l.cfg.DeliverWithin
+}
+
+// secondsStamp is a time that is kept in seconds since 1970; nil where none is.
+func secondsStamp(at uint32) *timestamppb.Timestamp {
+	if at == 0 {
+		return nil
+	}
+	return timestamppb.New(time.Unix(int64(at), 0))
 }

@@ -104,12 +104,12 @@ func (b *batch) applyWithdrawal(owner member.ID, in stream.ID, w stream.Withdraw
 	if s == nil || s.own || s.owner != owner || s.size() < w.TargetSequence {
 		return nil
 	}
-	return b.eraseReceived(b.changeStream(s.no), w.TargetSequence, in)
+	return b.eraseReceived(b.changeStream(s.no), w.TargetSequence, in, act{operation: erasure, method: "withdrawal", note: ententev1.WithdrawalReason(w.Reason).String()})
 }
 
 // eraseReceived erases payload and salt of a received entry, and what the node made of it. receiptFor is the stream whose
 // next receipt says so.
-func (b *batch) eraseReceived(s *streamState, sequence uint64, receiptFor stream.ID) error {
+func (b *batch) eraseReceived(s *streamState, sequence uint64, receiptFor stream.ID, why act) error {
 	value, err := b.tx.Get(entrySeries(s.no), sequence)
 	if err != nil {
 		return fmt.Errorf("read entry %d of stream %s: %w", sequence, s.id, err)
@@ -122,11 +122,15 @@ func (b *batch) eraseReceived(s *streamState, sequence uint64, receiptFor stream
 		return nil // it tells who reads the stream, and holds nothing of anybody
 	}
 	if e.state == payloadInline && sequence > 1 {
+		b.noteRange(nil, why, s.owner, s.id, sequence)
 		return b.eraseUnread(s, sequence, e, receiptFor)
 	}
 	if e.state != payloadInLog {
 		return nil
 	}
+	b.wiped++
+	b.noteRange(nil, why, s.owner, s.id, sequence)
+	b.note(nil, why, Name{Owner: s.owner, Record: e.id})
 	value, err = b.tx.Get(logSeries, e.pos)
 	if err != nil {
 		return fmt.Errorf("read log %d: %w", e.pos, err)
@@ -162,6 +166,8 @@ func (b *batch) eraseReceived(s *streamState, sequence uint64, receiptFor stream
 // eraseUnread erases payload and salt of an entry that this version does not understand: it is kept in no answer, and its
 // owner takes it back like any other.
 func (b *batch) eraseUnread(s *streamState, sequence uint64, e *storedEntry, receiptFor stream.ID) error {
+	b.dropPermission(s, sequence)
+	b.wiped++
 	gone := &storedEntry{header: slices.Clone(e.header), state: payloadErased}
 	err := b.tx.Replace(entrySeries(s.no), sequence, gone.encode())
 	if err != nil {
@@ -301,8 +307,9 @@ func (b *batch) applyEntry(s *streamState, v stream.Verified) error {
 		e.state = payloadErased
 		b.noteErased(s, v.Header.Sequence, s.id)
 	case len(v.Payload) > 0:
-		// A type from a newer version: kept and verified as received, out of every answer.
+		// A permission; or a type from a newer version: kept and verified as received, out of every answer.
 		e.state, e.salt, e.inline = payloadInline, v.Salt, v.Payload
+		b.takePermission(s, v)
 	}
 	err := b.store(s, e)
 	if err != nil {
@@ -325,7 +332,8 @@ func (b *batch) applyEntry(s *streamState, v stream.Verified) error {
 // may hear of that a moment later, and send on.
 func (b *batch) receiveRelease(s *streamState, v stream.Verified, e *storedEntry) error {
 	t := target{owner: s.owner, stream: s.id, sequence: v.Header.Sequence}
-	if len(v.Payload) == 0 || b.isAhead(t) || b.gone && !s.own {
+	retain := payloadRetain(v.Payload)
+	if len(v.Payload) == 0 || b.isAhead(t) || !s.own && (b.gone || b.memo.erase != 0 && retain != 0 && retain <= b.memo.erase) {
 		e.state = payloadErased
 		if !s.own {
 			b.noteErased(s, v.Header.Sequence, s.id)
@@ -352,18 +360,21 @@ func (b *batch) receiveRelease(s *streamState, v stream.Verified, e *storedEntry
 	}
 	e.state, e.salt, e.pos, e.id, e.mergeFor = payloadInLog, v.Salt, pos, id, mergeFor
 	if s.own {
-		e.version, err = b.recoveredVersion(s, id, released)
+		err = b.recoveredVersion(s, id, released, e)
 		if err != nil {
 			return err
 		}
 		return b.recoverPlace(s, v.Header.Sequence, id, kind, e)
 	}
+	b.dueAt(dueItem{stream: s.no, sequence: v.Header.Sequence, at: retain})
+	b.noteRange(nil, act{operation: collection, method: "pull"}, s.owner, s.id, v.Header.Sequence)
 	name := Name{Owner: s.owner, Record: id}
 	before := b.heldPlaces(name)
 	if isLibrary(kind) && len(before) == 0 {
 		b.library = append(b.library, LibraryRef{Owner: s.owner, Record: id, Kind: kind})
 	}
 	b.held[name] = append(slices.Clone(before), heldPlace{stream: s.no, sequence: v.Header.Sequence, pos: pos})
+	b.meetPermissions(name, placeKey{stream: s.no, sequence: v.Header.Sequence}, v.Header.Commitment)
 	b.queue = append(b.queue, b.dependents(name)...)
 	return nil
 }

@@ -35,15 +35,24 @@ func (l *Ledger) Record(id RecordID, version uint64) (*ententev1.HeldRecord, err
 
 // held is a record's state without its body. The caller holds the lock.
 func (l *Ledger) held(id RecordID, r *record) *ententev1.HeldRecord {
-	out := &ententev1.HeldRecord{RecordId: id[:], Authority: r.authority, Withdrawn: r.withdrawn, Deliveries: l.deliveries(r), ReleaseState: r.releaseState()}
-	if r.intents != nil {
-		for _, in := range r.intents.list {
-			out.Audiences = append(out.Audiences, in.audience)
+	out := &ententev1.HeldRecord{RecordId: id[:], Authority: r.authority, Withdrawn: r.withdrawn, Deliveries: l.deliveries(r), ReleaseState: r.releaseState(),
+		Restricted: r.restricted(), Hold: r.legalHold(l.cfg.Now()), Erased: r.erased}
+	if r.retain != 0 {
+		out.RetainUntil = timestamppb.New(time.Unix(r.retain, 0))
+	}
+	if r.intents == nil {
+		return out
+	}
+	for i, in := range r.intents.list {
+		out.Audiences = append(out.Audiences, in.audience)
+		if r.sensitive&^in.approved != 0 {
+			out.Pending = append(out.Pending, uint32(i))
 		}
 	}
 	return out
 }
 
+// fillRecord adds the record itself: none where its content has been erased.
 func fillRecord(v *store.View, r *record, version uint64, out *ententev1.HeldRecord) error {
 	pos := r.pos
 	if version != 0 && version != r.version {
@@ -62,8 +71,11 @@ func fillRecord(v *store.View, r *record, version uint64, out *ententev1.HeldRec
 			pos = e.previous
 			continue
 		}
-		out.Record = &ententev1.Record{}
 		out.ReceivedAt = timestamppb.New(time.Unix(0, e.receivedAt).UTC())
+		if e.erased() {
+			return nil
+		}
+		out.Record = &ententev1.Record{}
 		return proto.Unmarshal(e.record.join(), out.Record)
 	}
 	return fmt.Errorf("version %d: %w", version, ErrAbsent)
@@ -76,52 +88,77 @@ type ListQuery struct {
 	Withdrawn *bool
 	After     uint64 // from a response before
 	Limit     int
+	// Shows says whether a record may be shown to who asks; nil: all may.
+	Shows func(*ententev1.HeldRecord) bool
 }
 
-// Records lists own records in the order of their first versions, and where to go on; 0 at the end.
+func (q *ListQuery) lets(r *record) bool {
+	return r != nil && r.pos != 0 && (q.Authority == "" || r.authority == q.Authority) && (len(q.Kinds) == 0 || slices.Contains(q.Kinds, r.kind)) &&
+		(q.Withdrawn == nil || r.withdrawn == *q.Withdrawn)
+}
+
+// candidate is a record that a list may show, and its place in the order.
+type candidate struct {
+	at  uint64
+	r   *record
+	out *ententev1.HeldRecord
+}
+
+// Records lists own records in the order of their first versions, and where to go on; 0 at the end. Where to go on is said
+// only where another record follows that may be shown: that others do is nothing to tell.
 func (l *Ledger) Records(q ListQuery) ([]*ententev1.HeldRecord, uint64, error) {
-	type found struct {
-		r   *record
-		out *ententev1.HeldRecord
+	var list []*ententev1.HeldRecord
+	at := q.After
+	for {
+		some := l.candidates(&q, at, q.Limit-len(list)+1)
+		if len(some) == 0 {
+			return list, 0, nil
+		}
+		at = some[len(some)-1].at + 1
+		err := l.store.View(func(v *store.View) error {
+			for _, c := range some {
+				err := fillRecord(v, c.r, 0, c.out)
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, 0, fmt.Errorf("list records: %w", err)
+		}
+		for _, c := range some {
+			if q.Shows != nil && !q.Shows(c.out) {
+				continue
+			}
+			if len(list) == q.Limit {
+				return list, c.at, nil
+			}
+			list = append(list, c.out)
+		}
 	}
-	var page []found
-	var next uint64
+}
+
+// candidates gives the next records that a query lets through, from a place in the order on.
+func (l *Ledger) candidates(q *ListQuery, from uint64, most int) []candidate {
 	l.mu.RLock()
-	for i := q.After; i < uint64(len(l.state.order)); i++ {
+	defer l.mu.RUnlock()
+	var list []candidate
+	for i := from; i < uint64(len(l.state.order)) && len(list) < most; i++ {
 		id := l.state.order[i]
 		r := l.state.records[id]
-		if r == nil || r.pos == 0 || q.Authority != "" && r.authority != q.Authority || len(q.Kinds) > 0 && !slices.Contains(q.Kinds, r.kind) ||
-			q.Withdrawn != nil && r.withdrawn != *q.Withdrawn {
-			continue
+		if q.lets(r) {
+			list = append(list, candidate{at: i, r: r, out: l.held(id, r)})
 		}
-		if len(page) == q.Limit {
-			next = i // only where more of the list follows: that others' records do is nothing to tell
-			break
-		}
-		page = append(page, found{r: r, out: l.held(id, r)})
 	}
-	l.mu.RUnlock()
-	list := make([]*ententev1.HeldRecord, len(page))
-	err := l.store.View(func(v *store.View) error {
-		for i, f := range page {
-			err := fillRecord(v, f.r, 0, f.out)
-			if err != nil {
-				return err
-			}
-			list[i] = f.out
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, 0, fmt.Errorf("list records: %w", err)
-	}
-	return list, next, nil
+	return list
 }
 
 // Stats are the figures of the own records.
 type Stats struct {
 	Records    uint64
 	Waiting    uint64
+	Pending    uint64 // for a second person
 	StoreBytes int64
 }
 
@@ -129,7 +166,7 @@ type Stats struct {
 func (l *Ledger) Stats() Stats {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return Stats{Records: uint64(len(l.state.order)), Waiting: uint64(len(l.state.waiting)), StoreBytes: l.store.Size()}
+	return Stats{Records: uint64(len(l.state.order)), Waiting: uint64(len(l.state.waiting)), Pending: uint64(len(l.state.pending)), StoreBytes: l.store.Size()}
 }
 
 // LibraryRef is a lesson or practice that the node holds.
@@ -160,7 +197,7 @@ func (l *Ledger) Library(kinds []ententev1.RecordKind) []LibraryRef {
 func (l *Ledger) libraryHas(n Name) bool {
 	if n.Owner == l.cfg.Self {
 		r := l.state.records[n.Record]
-		return r != nil && r.pos != 0 && !r.withdrawn
+		return r != nil && r.pos != 0 && !r.withdrawn && !r.erased && !r.restricted()
 	}
 	return len(l.libraryPlaces(n, func(string) bool { return true })) > 0
 }
@@ -189,7 +226,7 @@ func (l *Ledger) libraryPlaces(n Name, shows func(project string) bool) []heldPl
 // ownProject is the project under which an own lesson or practice is shown: none where that is open to the caller, and else
 // the first of its audiences that is. The caller holds the lock.
 func (l *Ledger) ownProject(r *record, shows func(project string) bool) (project string, ok bool) {
-	if r == nil || r.pos == 0 || r.withdrawn {
+	if r == nil || r.pos == 0 || r.withdrawn || r.erased || r.restricted() || l.hidden()(r.retain) {
 		return "", false
 	}
 	if shows("") {
@@ -231,6 +268,9 @@ func (l *Ledger) LibraryRecord(owner member.ID, id RecordID, shows func(project 
 		released, err := l.libraryBytes(v, n, r, project, places)
 		if err != nil {
 			return err
+		}
+		if l.hidden()(releasedRetain(released)) {
+			return ErrAbsent // over, and not yet erased
 		}
 		err = proto.Unmarshal(released, out)
 		if err != nil || !isLibrary(KindOf(out.GetBody())) || out.GetEnvelope().GetProviderMember() != string(owner) {
@@ -275,6 +315,6 @@ func (l *Ledger) libraryBytes(v *store.View, n Name, r *record, project string, 
 	if err != nil {
 		return nil, err
 	}
-	f, err := l.releasedForm(n.Record, e.authority, full, nil, project)
+	f, err := l.releasedForm(n.Record, e.authority, full, nil, formKey(project), r.renewed())
 	return f.released.join(), err
 }

@@ -3,9 +3,11 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
@@ -120,12 +122,25 @@ func appendCrimes(b []byte, field protowire.Number, areas []ententev1.CrimeArea)
 	return b
 }
 
-// releasedForm is the encoded form in which a record leaves the node under a project ("" for none): without national
-// version and home references, with no audience but that project. It is made by listing what goes, not by leaving out what
+// releasedForm is the encoded form in which a record leaves the node: without national version and home references, with
+// no audience but the project, and treated as the key says. It is made by listing what goes, not by leaving out what
 // stays: a field that is new in Envelope stays at home until somebody adds it here. body is the encoded body as pushed, nil
-// where it is not at hand.
-func (l *Ledger) releasedForm(id RecordID, authority string, r *ententev1.Record, body []byte, project string) (formBytes, error) {
+// where it is not at hand. retain, where not 0, is until when it may be kept instead of what the record says.
+func (l *Ledger) releasedForm(id RecordID, authority string, r *ententev1.Record, body []byte, key formKey, retain int64) (formBytes, error) {
+	project, cut := key.parts()
+	if cut != "" {
+		var err error
+		r, err = l.treated(r, cut)
+		if err != nil {
+			return formBytes{}, fmt.Errorf("record %s: %w", id, err)
+		}
+		body = nil
+	}
 	e := r.GetEnvelope()
+	until := e.GetRetainUntil()
+	if retain != 0 {
+		until = timestamppb.New(time.Unix(retain, 0))
+	}
 	envelope, err := deterministic().Marshal(&ententev1.ReleasedEnvelope{
 		ProviderMember:    string(l.cfg.Self),
 		ProviderAuthority: authority,
@@ -139,7 +154,7 @@ func (l *Ledger) releasedForm(id RecordID, authority string, r *ententev1.Record
 		Evaluation:        e.GetEvaluation(),
 		Handling:          e.GetHandling(),
 		Classification:    e.GetClassification(),
-		RetainUntil:       e.GetRetainUntil(),
+		RetainUntil:       until,
 		ReviewDue:         e.GetReviewDue(),
 		Assertion:         e.GetAssertion(),
 	})
@@ -160,7 +175,7 @@ func (l *Ledger) releasedForm(id RecordID, authority string, r *ententev1.Record
 	before := appendBytes(make([]byte, 0, len(id)+len(envelope)+24), releasedFieldID, id[:])
 	before = appendBytes(before, releasedFieldEnvelope, envelope)
 	released := around(before, releasedFieldBody, body, releasedFieldCrimes, r.GetCrimeAreas())
-	return formBytes{project: project, released: released, sharesBody: shares}, nil
+	return formBytes{key: key, released: released, sharesBody: shares}, nil
 }
 
 // releasedBody is the body with references by id. Bodies that name no record are passed on as they are, not copied.

@@ -37,7 +37,7 @@ func TestRecordsPutTogetherByHandAreEncodedAsTheLibraryDoes(t *testing.T) {
 		if !bytes.Equal(byHand, byLibrary) {
 			t.Errorf("record with crime areas %v: %x by hand, %x by the library", crimes, byHand, byLibrary)
 		}
-		form, err := l.releasedForm(RecordID{1}, "A", r, body, "p")
+		form, err := l.releasedForm(RecordID{1}, "A", r, body, "p", 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -316,34 +316,51 @@ func (b *batch) recoverOpening(v stream.Verified) (*streamState, error) {
 	return s, nil
 }
 
-// recoveredVersion is the version of our own that was released by a recovered entry: the newest one, where it gives the same
-// bytes. Else 0: what was released is not here.
-func (b *batch) recoveredVersion(s *streamState, id RecordID, released []byte) (uint64, error) {
+// recoveredVersion finds the version of our own that was released by a recovered entry: the newest one, where one of the forms
+// in which it is wanted gives the same bytes; it notes that with the entry. Else version 0: what was released is not here.
+func (b *batch) recoveredVersion(s *streamState, id RecordID, released []byte, e *storedEntry) error {
 	r := b.record(id)
-	if r == nil || r.pos == 0 {
-		return 0, nil
+	if r == nil || r.pos == 0 || r.erased {
+		return nil
 	}
 	value, err := b.tx.Get(logSeries, r.pos)
 	if err != nil {
-		return 0, fmt.Errorf("read log %d: %w", r.pos, err)
+		return fmt.Errorf("read log %d: %w", r.pos, err)
 	}
-	e, err := decodeRecordEvent(value)
+	held, err := decodeRecordEvent(value)
 	if err != nil {
-		return 0, fmt.Errorf("log %d: %w", r.pos, err)
+		return fmt.Errorf("log %d: %w", r.pos, err)
 	}
 	full := &ententev1.Record{}
-	err = proto.Unmarshal(e.record.join(), full)
+	err = proto.Unmarshal(held.record.join(), full)
 	if err != nil {
-		return 0, fmt.Errorf("read record %s: %w", id, err)
+		return fmt.Errorf("read record %s: %w", id, err)
 	}
-	ours, err := b.l.releasedForm(id, e.authority, full, nil, s.project)
-	if err != nil {
-		return 0, err
+	for _, cut := range r.cuts() {
+		ours, err := b.l.releasedForm(id, held.authority, full, nil, newFormKey(s.project, cut), r.renewed())
+		if err != nil {
+			return err
+		}
+		if bytes.Equal(ours.released.join(), released) {
+			e.version, e.edition, e.cut = r.version, r.edition, cut
+			return nil
+		}
 	}
-	if !bytes.Equal(ours.released.join(), released) {
-		return 0, nil
+	return nil
+}
+
+// cuts are the treatments in which a record is wanted, and none.
+func (r *record) cuts() []string {
+	list := []string{""}
+	if r.intents == nil {
+		return list
 	}
-	return r.version, nil
+	for _, in := range r.intents.list {
+		if !slices.Contains(list, in.cut) {
+			list = append(list, in.cut)
+		}
+	}
+	return list
 }
 
 // recoverPlace makes a recovered release known as a place of its record, even where the record itself is lost until its
@@ -353,7 +370,8 @@ func (b *batch) recoverPlace(s *streamState, sequence uint64, id RecordID, kind 
 	if r.pos == 0 {
 		r.kind = kind
 	}
-	r.places = append(r.places, place{stream: s.no, sequence: sequence, version: e.version, mergeFor: newMemberSet(e.mergeFor...).key()})
+	r.places = append(r.places, place{stream: s.no, sequence: sequence, version: e.version, mergeFor: newMemberSet(e.mergeFor...).key(),
+		cut: b.l.state.internCut(e.cut), edition: e.edition, at: e.at})
 	if r.fresh {
 		// Pushed again before its lost release was known: what is newest is here, and this place is one too many.
 		b.queue = append(b.queue, id)

@@ -26,7 +26,17 @@ type record struct {
 	crimes      uint64
 	restriction *ententev1.Restriction
 	names       []Name
-	forms       []form // of the highest version
+	sources     int    // how many of names, at their end, are only what it was made from
+	sensitive   uint8  // what of it needs a second person
+	erased      bool   // its content is gone at home too
+	edition     uint32 // raised where what is released changes without a new version: by a renewal
+	pending     bool   // a part of what is wanted waits for a second person
+	purpose     ententev1.Purpose
+	recorded    int64  // when its provider recorded it, in seconds since 1970
+	retain      int64  // when it must be gone, in seconds since 1970, a renewal counted in; 0: not known
+	review      int64  // when its need must be reviewed, likewise
+	care        *care  // nil: nothing is decided
+	forms       []form // of the highest version and edition
 	places      []place
 }
 
@@ -36,6 +46,10 @@ type place struct {
 	sequence  uint64
 	version   uint64
 	mergeFor  string // key of the set of readers named to a coordinator
+	cut       string // the treatment of its form
+	edition   uint32
+	at        uint32 // when, in seconds since 1970; 0: before that was kept
+	gone      uint32 // when it was withdrawn, likewise
 	withdrawn bool
 	byStream  uint32 // where the withdrawal stands
 	bySeq     uint64
@@ -83,6 +97,7 @@ type streamState struct {
 	withdrawals []uint64    // sequences of its WITHDRAWAL entries
 	rows        uint64      // while the state is rebuilt: entries read
 	targets     []target    // while the state is rebuilt: what withdrawals take back
+	withdrawnAt []uint32    // while the state is rebuilt: when they were written
 	erased      []*entryRef // received: erased since the last receipt
 	receipted   uint64      // received: head of the last receipt sent
 	confirmed   map[member.ID]confirmation
@@ -209,6 +224,12 @@ type state struct {
 	lost       map[stream.ID]LostTail     // heads of own streams that readers hold beyond ours
 	erasures   []Erasure                  // received entries erased since the start, oldest first
 	rebuilding map[placeKey]withdrawnBy   // while the state is rebuilt
+	gone       uint64                     // entries whose payload was erased since the start, own and received
+	pending    map[RecordID]struct{}      // own records with pending set
+	due        map[int64][]dueItem        // by day since 1970: what may end on it
+	cuts       map[string]string          // interned treatments; the committer's alone
+	permits    map[placeKey]*permit       // permissions given, by the entry that holds them
+	received   map[Name][]*permit         // permissions received, by the record that they are about
 }
 
 // ahead is a withdrawal that is known.
@@ -231,7 +252,25 @@ func newState() *state {
 		lost:       map[stream.ID]LostTail{},
 		arrivals:   map[member.ID]arrival{},
 		legacy:     map[string]memberSet{},
+		pending:    map[RecordID]struct{}{},
+		due:        map[int64][]dueItem{},
+		cuts:       map[string]string{},
+		permits:    map[placeKey]*permit{},
+		received:   map[Name][]*permit{},
 	}
+}
+
+// internCut gives the one copy of a treatment.
+func (s *state) internCut(cut string) string {
+	if cut == "" {
+		return ""
+	}
+	known, ok := s.cuts[cut]
+	if !ok {
+		s.cuts[cut] = cut
+		known = cut
+	}
+	return known
 }
 
 func (s *state) stream(no uint32) *streamState {
