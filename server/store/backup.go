@@ -12,11 +12,15 @@ import (
 //
 // While the copy is written, pages that writers replace are not used again, and the file grows by what they write; the
 // pages are free afterwards. Where the file outgrows the mapped address space meanwhile (Options.InitialMmap, then steps
-// of 1 GiB), writers wait for the end of the copy.
+// of 1 GiB), writers wait for the end of the copy. ErrBusy while Compact runs, which would leave the snapshot its old file.
 //
 // If ctx ends, or there is no room (ErrNoRoom), nothing is left. If we crash here, at most a leftover is, under another
 // name, which the next Backup into the same folder removes.
 func (s *Store) Backup(ctx context.Context, path string, progress func(written, total uint64)) (Copied, error) {
+	if !s.caring.TryRLock() {
+		return Copied{}, fmt.Errorf("back up store: %w", ErrBusy)
+	}
+	defer s.caring.RUnlock()
 	copying := &copying{
 		leftover: fmt.Sprintf("unfinished-%x-", s.Derive("names of unfinished backups")[:4]), // others may use the folder too
 		seals:    s.seals.Load(),
@@ -37,9 +41,9 @@ func (s *Store) snapshot(to *watched) error {
 	if fatal != nil {
 		return fatal
 	}
-	raw, err := s.db.Begin(false)
+	raw, err := s.begin()
 	if err != nil {
-		return asClosed(err)
+		return err
 	}
 	to.total = uint64(raw.Size())
 	_, err = raw.WriteTo(to)

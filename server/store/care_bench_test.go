@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// largeStore is a store whose file has 1 GiB.
-func largeStore(b *testing.B) *Store {
+// largeStore is a store whose file has so many bytes.
+func largeStore(b *testing.B, size int64) *Store {
 	opts := newFile(b)
 	opts.InitialMmap = 0
 	s := mustOpen(b, opts)
-	for s.Size() < 1<<30 {
+	for s.Size() < size {
 		commit(b, s, 10_000)
 	}
 	return s
@@ -65,7 +65,7 @@ func commitWhile(b *testing.B, s *Store, work func() error) {
 }
 
 func BenchmarkCommitDuringBackup(b *testing.B) {
-	s := largeStore(b)
+	s := largeStore(b, 1<<30)
 	for b.Loop() {
 		start, copied := time.Now(), time.Duration(0)
 		commitWhile(b, s, func() error {
@@ -82,12 +82,36 @@ func BenchmarkCommitDuringBackup(b *testing.B) {
 }
 
 func BenchmarkCommitDuringReseal(b *testing.B) {
-	s := largeStore(b)
+	s := largeStore(b, 1<<30)
 	keys := [][]byte{testKey(1), testKey(2)}
 	for b.Loop() {
 		keys[0], keys[1] = keys[1], keys[0]
 		commitWhile(b, s, func() error {
 			return s.Reseal(b.Context(), Keyring{Current: keys[0], Older: keys[1:]}, nil)
+		})
+	}
+}
+
+// BenchmarkCommitDuringCompact says in addition how long the check of the copy took, and the last step, in which writers
+// wait: from the last time that little was left until the swap.
+func BenchmarkCommitDuringCompact(b *testing.B) {
+	s := largeStore(b, 256<<20)
+	var last time.Time
+	s.reached = func(step string) {
+		now := time.Now()
+		switch step {
+		case "copied":
+			last = now
+		case "verified":
+			b.ReportMetric(float64(now.Sub(last).Microseconds())/1000, "check-ms")
+		case "swapped":
+			b.ReportMetric(float64(now.Sub(last).Microseconds())/1000, "last-step-ms")
+		}
+	}
+	for b.Loop() {
+		commitWhile(b, s, func() error {
+			_, err := s.Compact(b.Context(), nil)
+			return err
 		})
 	}
 }

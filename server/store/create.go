@@ -127,7 +127,12 @@ func (tx *Tx) putMeta(root, identity []byte) error {
 	if err != nil {
 		return err
 	}
-	return tx.put(own, []byte(identityKey), identity)
+	err = tx.put(own, []byte(identityKey), identity)
+	erased := tx.store.erasures()
+	if err != nil || erased.values == 0 {
+		return err
+	}
+	return tx.putErasures(erased)
 }
 
 // meta is what Create wrote, opened.
@@ -136,7 +141,8 @@ type meta struct {
 	root     []byte // schema and secret; the secret stays the same when key or schema change, and all that is derived
 	schema   uint32
 	indexKey []byte
-	outdated bool // not all of it is sealed with the current key
+	outdated bool     // not all of it is sealed with the current key
+	erasures erasures // as Open found them
 }
 
 func (v *View) readMeta() (m meta, err error) {
@@ -161,6 +167,10 @@ func (v *View) readMeta() (m meta, err error) {
 		return meta{}, damage(nil, "%s: the schema is not the one that is sealed", metaBucket)
 	}
 	m.identity, err = v.openMeta(bucket, identityKey, &m.outdated)
+	if err != nil {
+		return meta{}, err
+	}
+	m.erasures, err = v.readErasures(bucket, &m.outdated)
 	if err != nil {
 		return meta{}, err
 	}

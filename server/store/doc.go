@@ -35,13 +35,24 @@
 // both open every value before they call it a copy. [Store.Reseal] changes the key. Open brings a file with an earlier
 // schema forward, after it has kept a copy.
 //
+// # Erasure
+//
+// What is replaced or deleted can no longer be read through the store, but its sealed bytes stay in a free page of the file
+// until that page is written again. [Store.Compact] writes a new file while the store is in use, and puts it in the place of
+// the old one: afterwards nothing that was replaced or deleted before the call is in the file, free pages included.
+// [Store.Erased] says how much waits for that, and since when, so that the owner of the store can bound the time.
+//
+// A compaction erases in the data file, and nowhere else. The old file is given back to the file system, which does not
+// write over it: what its blocks hold, sealed, is for the encryption of the disk, or for whoever destroys the key after a
+// [Store.Reseal]. A second name of the old file keeps it whole, and so does a view until it ends. Backups, the copy that an
+// upgrade kept and the file that Restore put aside keep what they hold, and so do snapshots of the disk.
+//
 // # What it does not do
 //
 // It does not notice that the whole file was replaced by an older copy of itself: the marker of a clean stop
-// ([WriteMarker], [TakeMarker]) is for that, and lies outside the file and its backups. It does not shrink the file,
-// and a replaced or deleted value stays in a free page, sealed, until that page is written again. It does not batch
-// callers, cache values, or start goroutines. It does not rewrite values just because a file is opened with another
-// key: the older keys stay in the [Keyring] until Reseal is done.
+// ([WriteMarker], [TakeMarker]) is for that, and lies outside the file and its backups. It does not compact by itself. It
+// does not batch callers, cache values, or start goroutines. It does not rewrite values just because a file is opened with
+// another key: the older keys stay in the [Keyring] until Reseal is done.
 //
 // Nothing may be sent over a network inside View or Update: a view that stays open keeps old pages from being
 // used again, and the file grows ([Store.SlowViews] counts such views).

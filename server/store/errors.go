@@ -18,10 +18,10 @@ var (
 	ErrNewerSchema = errors.New("the data file was written by a newer version of this program")
 	ErrWrongKey    = errors.New("sealed with a key that is not in the keyring")
 	ErrFull        = errors.New("no space left for the data file") // reads go on, and so do writes once there is space
-	ErrNoRoom      = errors.New("no space left for the copy")      // of a backup or restore; nothing of it is left
+	ErrNoRoom      = errors.New("no space left for the copy")      // of a backup, restore or compaction; nothing of it is left
 	ErrTaken       = errors.New("there is already a file of that name")
 	ErrKept        = errors.New("the copy that an earlier upgrade kept is there, and is another file")
-	ErrBusy        = errors.New("another one is under way")
+	ErrBusy        = errors.New("another one is under way: a backup, a compaction or a change of the key")
 	ErrAbsent      = errors.New("beyond the end of the series")
 	ErrClosed      = errors.New("the store or the transaction is closed")
 )

@@ -2,9 +2,11 @@ package store
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 )
@@ -25,6 +27,9 @@ func writeUntilKilled(path string) error {
 	if err != nil {
 		return err
 	}
+	if os.Getenv("STORE_TEST_COMPACT_MEANWHILE") != "" {
+		go compactUntilKilled(s) // ends with the process
+	}
 	for {
 		var n uint64
 		err = s.Update(func(tx *Tx) (err error) {
@@ -41,28 +46,64 @@ func writeUntilKilled(path string) error {
 	}
 }
 
+func compactUntilKilled(s *Store) {
+	for {
+		_, err := s.Compact(context.Background(), nil)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Println("compacted")
+	}
+}
+
 func TestNothingAcknowledgedIsLostWhenTheProgramIsKilled(t *testing.T) {
+	killWhileWriting(t, newFile(t), 10)
+}
+
+func TestNothingAcknowledgedIsLostWhenTheProgramIsKilledWhileItCompacts(t *testing.T) {
 	opts := newFile(t)
+	compacted := killWhileWriting(t, opts, 20, "STORE_TEST_COMPACT_MEANWHILE=1")
+	if compacted < 20 {
+		t.Errorf("only %d compactions came to their end", compacted)
+	}
+	folderHolds(t, filepath.Dir(opts.Path), "node.db")
+}
+
+// killWhileWriting returns how many compactions came to their end meanwhile.
+func killWhileWriting(t *testing.T, opts Options, rounds int, env ...string) (compacted int) {
+	t.Helper()
 	last := uint64(0)
-	for round := range 10 {
+	for round := range rounds {
 		child := exec.Command(os.Args[0])
-		child.Env = append(os.Environ(), "STORE_TEST_WRITE_UNTIL_KILLED="+opts.Path)
+		child.Env = append(append(os.Environ(), "STORE_TEST_WRITE_UNTIL_KILLED="+opts.Path), env...)
 		child.Stderr = os.Stderr
 		out, err := child.StdoutPipe()
 		must(t, err)
 		must(t, child.Start())
 		lines := bufio.NewScanner(out)
-		for i := 0; i < 5+7*round && lines.Scan(); i++ {
-		}
-		must(t, child.Process.Kill())
 		acknowledged := last
-		for ok := true; ok; ok = lines.Scan() { // what it still said before it died
+		read := func() bool {
+			if !lines.Scan() {
+				return false
+			}
+			if lines.Text() == "compacted" {
+				compacted++
+				return true
+			}
 			acknowledged, err = strconv.ParseUint(lines.Text(), 10, 64)
 			must(t, err)
+			return true
+		}
+		for i := 0; i < 5+7*round && read(); i++ {
+		}
+		must(t, child.Process.Kill())
+		for read() { // what it still said before it died
 		}
 		_ = child.Wait() // killed, as it should be
 		last = checkAcknowledged(t, opts, acknowledged)
 	}
+	return compacted
 }
 
 // checkAcknowledged opens the file and returns how many values it holds: those acknowledged, and at most one that

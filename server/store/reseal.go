@@ -19,13 +19,13 @@ const (
 // called with values looked at, values there are, and values sealed anew.
 //
 // The ring must hold every key that a value still needs: ErrWrongKey, and nothing is changed. ErrBusy while another
-// Reseal runs. An error later on leaves some values under older keys, and the new key current; so does the end of ctx.
-// Reseal goes on from there, also after a restart with the new ring.
+// Reseal or a Compact runs. An error later on leaves some values under older keys, and the new key current; so does the
+// end of ctx. Reseal goes on from there, also after a restart with the new ring.
 //
 // If we crash here, each value is under one of the keys of the ring: they carry the id of their key.
 //
 // The older keys stay good for views until the store is closed. What is free in the file keeps old sealed bytes until it
-// is used again, and so do backups.
+// is used again or [Store.Compact] is done, and so do backups.
 func (s *Store) Reseal(ctx context.Context, ring Keyring, progress func(done, total, resealed uint64)) error {
 	err := s.resealAll(ctx, ring, progress)
 	if err != nil {
@@ -35,6 +35,10 @@ func (s *Store) Reseal(ctx context.Context, ring Keyring, progress func(done, to
 }
 
 func (s *Store) resealAll(ctx context.Context, ring Keyring, progress func(done, total, resealed uint64)) error {
+	if !s.caring.TryRLock() {
+		return ErrBusy
+	}
+	defer s.caring.RUnlock()
 	if !s.resealing.TryLock() {
 		return ErrBusy
 	}

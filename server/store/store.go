@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -58,6 +59,8 @@ func (o Options) check() error {
 // Store is an open file. Its methods may be called from several goroutines at once.
 type Store struct {
 	path     string
+	opts     Options      // as given, without the keys
+	files    sync.RWMutex // held for reading where a reader begins; guards the next two, which the writer may read as well
 	db       *bolt.DB
 	file     *os.File // the one that bbolt has locked; closed by bbolt
 	readOnly bool
@@ -67,12 +70,16 @@ type Store struct {
 	before   uint32                 // the schema that Open brought forward, 0 if it did not
 	kept     string                 // where it keeps that file
 
-	writing sync.Mutex // held by the one writer; guards the next three
+	writing sync.Mutex // held by the one writer; guards the next four
 	closed  bool
 	nonces  *bufio.Reader
 	arena   arena
+	noted   *notes // what changes while Compact runs, else nil
 
-	resealing sync.Mutex // held by Reseal
+	caring    sync.RWMutex // held by Compact, and for reading by Backup and Reseal
+	resealing sync.Mutex   // held by Reseal
+	erased    atomic.Pointer[erasures]
+	reached   func(step string) // tests look in here while Compact runs
 	fatal     atomic.Pointer[FatalError]
 	slowViews atomic.Uint64
 }
@@ -110,6 +117,7 @@ func openWith(opts Options, seals *sealer) (*Store, error) {
 		return nil, err
 	}
 	inspected.meta, err = inspected.inspect()
+	inspected.erased.Store(&inspected.meta.erasures)
 	if err == nil && opts.ReadOnly {
 		return inspected, nil
 	}
@@ -123,7 +131,9 @@ func openWith(opts Options, seals *sealer) (*Store, error) {
 		return nil, err
 	}
 	s.meta = inspected.meta
-	if s.schema < Schema {
+	s.erased.Store(&s.meta.erasures)
+	err = s.clearFolder()
+	if err == nil && s.schema < Schema {
 		err = s.migrate()
 	}
 	if err == nil && s.outdated {
@@ -136,7 +146,8 @@ func openWith(opts Options, seals *sealer) (*Store, error) {
 }
 
 func newStore(opts Options, seals *sealer) *Store {
-	s := &Store{path: opts.Path, now: opts.Now}
+	s := &Store{path: opts.Path, opts: opts, now: opts.Now}
+	s.opts.Keys = Keyring{}
 	s.seals.Store(seals)
 	if opts.Rand != nil {
 		s.nonces = bufio.NewReaderSize(opts.Rand, noncesAtOnce*nonceSize)
@@ -166,7 +177,36 @@ func (s *Store) openFile(opts Options, readOnly bool) error {
 	if errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrVersionMismatch) || errors.Is(err, bolterrors.ErrChecksum) {
 		return fmt.Errorf("%w: %w", ErrNotAStore, err)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return s.sameFile()
+}
+
+// sameFile refuses a file that another one took the place of while this process waited for its lock, by Compact or
+// Restore: what is written to it would be lost.
+func (s *Store) sameFile() error {
+	locked, err := s.file.Stat()
+	if err != nil {
+		return errors.Join(err, s.db.Close())
+	}
+	named, err := os.Stat(s.path)
+	if err == nil && !os.SameFile(locked, named) {
+		err = ErrLocked
+	}
+	if err != nil {
+		return errors.Join(err, s.db.Close())
+	}
+	return nil
+}
+
+// clearFolder removes what a compaction left that was cut short. Whoever else makes such files has the data file locked.
+func (s *Store) clearFolder() error {
+	path, err := filepath.EvalSymlinks(s.path)
+	if err != nil {
+		return err
+	}
+	return removeLeftovers(filepath.Dir(path), filepath.Base(path)+leftoverMark)
 }
 
 func (s *Store) boltOptions(opts Options, readOnly bool) *bolt.Options {
@@ -214,6 +254,8 @@ func (s *Store) Derive(label string) []byte {
 
 // Size is the size of the file in bytes, or 0 once the store is closed.
 func (s *Store) Size() int64 {
+	s.files.RLock()
+	defer s.files.RUnlock()
 	info, err := s.file.Stat()
 	if err != nil {
 		return 0
@@ -224,14 +266,25 @@ func (s *Store) Size() int64 {
 // SlowViews is the number of views so far that lasted longer than MaxView.
 func (s *Store) SlowViews() uint64 { return s.slowViews.Load() }
 
-// Close waits for the writer and for all views, and lets go of the file. Closing again does nothing.
+// Close waits for the writer and for all views, and lets go of the file. A compaction under way ends, and Close waits until
+// nothing of it is left. Closing again does nothing.
 func (s *Store) Close() error {
+	err := s.closeFile()
+	s.caring.RLock()
+	defer s.caring.RUnlock()
+	return err
+}
+
+func (s *Store) closeFile() error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if s.closed {
 		return nil
 	}
 	s.closed = true
+	if s.noted != nil {
+		s.noted.stop(ErrClosed)
+	}
 	err := s.db.Close()
 	if err != nil {
 		return fmt.Errorf("close store: %w", err)
@@ -247,9 +300,9 @@ func (s *Store) View(fn func(v *View) error) error {
 		return fmt.Errorf("read store: %w", fatal)
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // see rescue
-	raw, err := s.db.Begin(false)
+	raw, err := s.begin()
 	if err != nil {
-		return fmt.Errorf("read store: %w", asClosed(err))
+		return fmt.Errorf("read store: %w", err)
 	}
 	defer s.countSlow()()
 	v := newView(s, raw)
@@ -259,6 +312,14 @@ func (s *Store) View(fn func(v *View) error) error {
 		return err
 	}
 	return v.broken
+}
+
+// begin takes a snapshot of the file that is in use.
+func (s *Store) begin() (*bolt.Tx, error) {
+	s.files.RLock()
+	defer s.files.RUnlock()
+	raw, err := s.db.Begin(false)
+	return raw, asClosed(err)
 }
 
 func (s *Store) countSlow() func() {
@@ -312,6 +373,10 @@ func (s *Store) Update(fn func(tx *Tx) error) error {
 	if !tx.changed {
 		return nil
 	}
+	committed, err := tx.writeErasures()
+	if err != nil {
+		return fmt.Errorf("write store: %w", err)
+	}
 	err = tx.writeSummaries()
 	if err != nil {
 		return fmt.Errorf("write store: %w", err)
@@ -320,6 +385,7 @@ func (s *Store) Update(fn func(tx *Tx) error) error {
 	if err != nil {
 		return fmt.Errorf("write store: %w", err)
 	}
+	committed()
 	return nil
 }
 
@@ -330,6 +396,9 @@ func (s *Store) commit(raw *bolt.Tx) error {
 		return nil
 	}
 	if isFull(err) && s.lastCommit() < number {
+		if s.noted != nil {
+			s.noted.stop(ErrNoRoom) // the copy may be what fills the disk
+		}
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	// Any other failure leaves the disk in doubt, and so does one that came after the last page was written.

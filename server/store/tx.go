@@ -13,6 +13,7 @@ const fill = 1.0
 type Tx struct {
 	View
 	changed bool
+	erased  uint64 // values, see Erased
 }
 
 // Append adds a value at the end of a series and returns its number: the last one plus one, from 1.
@@ -32,7 +33,8 @@ func (tx *Tx) Append(s Series, value []byte) (n uint64, err error) {
 }
 
 // Replace writes another value in the place of value n, for an erasure. The old value can no longer be read
-// through the store; its sealed bytes stay in a free page until that is used again. ErrAbsent beyond the end.
+// through the store; its sealed bytes stay in a free page until that is used again or [Store.Compact] is done. ErrAbsent
+// beyond the end.
 func (tx *Tx) Replace(s Series, n uint64, value []byte) error {
 	p, err := tx.part(s.part)
 	if err != nil {
@@ -56,6 +58,7 @@ func (tx *Tx) Replace(s Series, n uint64, value []byte) error {
 	if err != nil {
 		return fmt.Errorf("replace %s %d: %w", s, n, err)
 	}
+	tx.erased++
 	return nil
 }
 
@@ -117,9 +120,11 @@ func (tx *Tx) deleteKey(table string, key []byte) (err error) {
 	if err != nil {
 		return err
 	}
+	tx.store.noted.note(p, index[:], nil)
 	p.count--
 	fold(&p.sum, index[:])
 	p.changed, tx.changed = true, true
+	tx.erased++
 	return nil
 }
 
@@ -165,6 +170,7 @@ func (tx *Tx) put(p *part, key, value []byte) (err error) {
 		tx.broken = err
 		return err
 	}
+	tx.store.noted.note(p, key, sealed)
 	p.include(sealed)
 	p.changed, tx.changed = true, true
 	return nil
