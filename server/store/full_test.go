@@ -140,3 +140,33 @@ func TestErrorsOfTheSystemAreToldApart(t *testing.T) {
 		})
 	}
 }
+
+func TestAFullFileStillTakesWhatMayUseItsReserve(t *testing.T) {
+	opts := newFile(t)
+	opts.MaxBytes = MinMaxBytes
+	s := mustOpen(t, opts)
+	series := NewSeries("log")
+	_, err := fillUp(t, s, series)
+	if !errors.Is(err, ErrFull) {
+		t.Fatalf("want ErrFull, got %v", err)
+	}
+	for i := range 100 { // 4 MiB of the reserve, and more than nothing of it
+		err = s.UpdateReserved(func(tx *Tx) error {
+			_, err := tx.Append(NewSeries("trail"), bytes.Repeat([]byte("look"), 10<<10))
+			return err
+		})
+		if err != nil {
+			t.Fatalf("reserved value %d: %v", i+1, err)
+		}
+	}
+	if s.Size() > MinMaxBytes {
+		t.Errorf("the file has %d bytes, at most %d are allowed", s.Size(), MinMaxBytes)
+	}
+	err = s.Update(func(tx *Tx) error {
+		_, err := tx.Append(series, bytes.Repeat([]byte("fill"), 16<<10))
+		return err
+	})
+	if !errors.Is(err, ErrFull) {
+		t.Errorf("everything else is still refused: %v", err)
+	}
+}

@@ -348,7 +348,37 @@ func asClosed(err error) error {
 //
 // If we crash here, the file holds all of it or nothing: bbolt writes the new pages, syncs, and only then
 // writes and syncs the one page that makes them count.
+//
+// Of a limited file Update leaves a reserve: see UpdateReserved.
 func (s *Store) Update(fn func(tx *Tx) error) error {
+	return s.update(s.limit(reserve(s.opts.MaxBytes)), largeSteps, fn)
+}
+
+// UpdateReserved is Update for what must go on when a limited file is full otherwise: what is taken back and erased, what was
+// looked at, what readers confirm. It may use the last part of the file, a twentieth and at least 16 MiB, that Update leaves.
+func (s *Store) UpdateReserved(fn func(tx *Tx) error) error {
+	return s.update(s.limit(0), smallSteps, fn)
+}
+
+// By how much the file grows at a time, in bytes: as bbolt does by itself, and for UpdateReserved, since near the limit such a
+// step would be too large.
+const (
+	largeSteps = 16 << 20
+	smallSteps = 256 << 10
+)
+
+// reserve is how much of a file of so many bytes is left for UpdateReserved. bbolt grows a file by 16 MiB at a time.
+func reserve(most int64) int64 { return max(most/20, 16<<20) }
+
+// limit is how large the file may grow in a transaction that leaves so much; 0: there is no limit.
+func (s *Store) limit(leave int64) int {
+	if s.opts.MaxBytes == 0 {
+		return 0
+	}
+	return int(max(s.opts.MaxBytes-leave, 1))
+}
+
+func (s *Store) update(most, step int, fn func(tx *Tx) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	fatal := s.fatal.Load()
@@ -360,6 +390,7 @@ func (s *Store) Update(fn func(tx *Tx) error) error {
 	if err != nil {
 		return fmt.Errorf("write store: %w", asClosed(err))
 	}
+	raw.DB().MaxSize, raw.DB().AllocSize = most, step // read by the writer alone
 	tx := &Tx{View: *newView(s, raw)}
 	defer s.arena.reset()
 	defer tx.end() // before the arena is used again
