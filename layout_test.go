@@ -34,11 +34,13 @@ var arrows = []struct {
 	{"proto", nil}, // each package of proto below has its own line; a new one starts with nothing
 	{"proto/entente/v1", nil},
 	{"proto/member", []string{"proto/entente/v1"}},
-	{"proto/stream", []string{"proto/entente/v1", "proto/member"}},       // who owns a stream, whose key signs
-	{"server", []string{"proto/...", "server/..."}},                      // package server ties its parts together
-	{"server/*", []string{"proto/...", "self/..."}},                      // the parts do not know each other
-	{"server/ledger", []string{"proto/...", "server/store", "self/..."}}, // but the ledger is what the store keeps
-	{"client", []string{"proto/...", "client/..."}},                      //
+	{"proto/stream", []string{"proto/entente/v1", "proto/member"}},                // who owns a stream, whose key signs
+	{"proto/trail", []string{"proto/entente/v1", "proto/member", "proto/stream"}}, // a trail is a signed tree too
+	{"server", []string{"proto/...", "server/..."}},                               // package server ties its parts together
+	{"server/*", []string{"proto/...", "self/..."}},                               // the parts do not know each other
+	{"server/ledger", []string{"proto/...", "server/store", "self/..."}},          // but the ledger is what the store keeps
+	{"server/audit", []string{"proto/...", "server/store", "self/..."}},           // and the trail is kept with it, in the transaction of the effect
+	{"client", []string{"proto/...", "client/..."}},                               //
 	{"nodes", []string{"proto/...", "server/...", "client/...", "nodes/..."}},
 }
 
