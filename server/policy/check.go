@@ -265,11 +265,8 @@ func (f *findings) decision(d *ententev1.Decision) {
 	}
 }
 
-// sameRef says whether two references are given and name one record the same way.
+// sameRef says whether two references name one record the same way. One that is not given names none.
 func sameRef(a, b *ententev1.RecordRef) bool {
-	if a == nil || b == nil {
-		return false
-	}
 	if a.GetProviderReference() != "" {
 		return a.GetProviderReference() == b.GetProviderReference()
 	}

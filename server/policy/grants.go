@@ -24,6 +24,10 @@ type System struct {
 	// Grant says whether the system may open the member's earlier streams to readers, and ask what a reader gets or would
 	// get. It is a matter of the whole member, not of one authority.
 	Grant bool
+	// Permit says whether the system may give holders permissions under H2, and take them back.
+	Permit bool
+	// Clearance is the highest level of records that the system may be shown; not given: the lowest only.
+	Clearance ententev1.ClassificationLevel
 }
 
 // Officer is what a member grants one of its officers.
@@ -32,6 +36,10 @@ type Officer struct {
 	Purposes []ententev1.Purpose
 	// Projects that the officer may see; AllProjects for no limit by project.
 	Projects []string
+	// Approve says whether the officer may decide on releases that others have asked for.
+	Approve bool
+	// Clearance is the highest level of records that the officer may be shown; not given: the lowest only.
+	Clearance ententev1.ClassificationLevel
 }
 
 // Grants is what a member allows its own people and systems. Whoever is not listed gets nothing.
@@ -126,7 +134,9 @@ func (g Grants) Narrow(caller member.Identity, c *ententev1.Consultation) (*ente
 		return nil, err
 	}
 	// Field by field: what this version does not know is not passed on to a node that may.
-	narrowed := &ententev1.Consultation{Purpose: c.GetPurpose(), CaseReference: c.GetCaseReference(), Officer: officer}
+	narrowed := &ententev1.Consultation{
+		Purpose: c.GetPurpose(), CaseReference: c.GetCaseReference(), Officer: officer, ProtectedReason: c.GetProtectedReason(),
+	}
 	if c.GetScope() == nil && len(projects) == 0 {
 		return narrowed, nil
 	}

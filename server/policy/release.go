@@ -46,8 +46,8 @@ func (f *findings) evaluation(e *ententev1.Evaluation) {
 }
 
 // CheckRelease says what keeps a record that was taken from leaving the node, whatever the audience: what a reader must
-// be told may not be missing, and some things never leave. None: nothing keeps it. It is asked of the record as held,
-// which has passed CheckRecord.
+// be told may not be missing, nor what it takes to know what the record is about, and some things never leave. None: nothing
+// keeps it. It is asked of the record as it would leave, which has passed CheckRecord.
 func CheckRelease(r *ententev1.Record) []*ententev1.FieldViolation {
 	f := &findings{}
 	e := r.GetEnvelope()
@@ -64,6 +64,7 @@ func CheckRelease(r *ententev1.Record) []*ententev1.FieldViolation {
 		f.prefix(from, "envelope.evaluation")
 	}
 	f.when(len(e.GetHandling().GetCodes()) == 0, "envelope.handling.codes", "is required on a release")
+	f.identified(r.GetBody())
 	switch b := r.GetBody().GetKind().(type) {
 	case nil:
 		f.add("body", "is required on a release")

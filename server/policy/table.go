@@ -49,7 +49,18 @@ type callers struct {
 type line struct {
 	method string
 	may    []callers
+	trail  []ententev1.AuditOperation // what a call leaves in the audit trail; none: it shows and changes no record
 }
+
+// What a call leaves in the audit trail.
+const (
+	collection   = ententev1.AuditOperation_AUDIT_OPERATION_COLLECTION
+	alteration   = ententev1.AuditOperation_AUDIT_OPERATION_ALTERATION
+	consultation = ententev1.AuditOperation_AUDIT_OPERATION_CONSULTATION
+	disclosure   = ententev1.AuditOperation_AUDIT_OPERATION_DISCLOSURE
+	combination  = ententev1.AuditOperation_AUDIT_OPERATION_COMBINATION
+	erasure      = ententev1.AuditOperation_AUDIT_OPERATION_ERASURE
+)
 
 // table is who may call what: each method that a node registers has its line here, or the server does not start.
 // Across members only nodes call nodes; everybody else calls the own member's node.
@@ -58,63 +69,63 @@ func table() []line {
 	operator, auditor := callers{member.KindOperator, own}, callers{member.KindAuditor, own}
 	peer, node := callers{member.KindNode, other}, callers{member.KindNode, every}
 	return []line{
-		{ententev1.IntakeService_Push_FullMethodName, []callers{system}},
-		{ententev1.IntakeService_Get_FullMethodName, []callers{system}},
-		{ententev1.IntakeService_List_FullMethodName, []callers{system}},
-		{ententev1.IntakeService_Release_FullMethodName, []callers{system}},
-		{ententev1.IntakeService_Withdraw_FullMethodName, []callers{system}},
-		{ententev1.IntakeService_PreviewReader_FullMethodName, []callers{system}},
-		{ententev1.IntakeService_GrantStream_FullMethodName, []callers{system}},
-		{ententev1.IntakeService_PreviewRelease_FullMethodName, []callers{system}},
-		{ententev1.IntakeService_ListPending_FullMethodName, []callers{officer}},
-		{ententev1.IntakeService_DecideRelease_FullMethodName, []callers{officer}},
-		{ententev1.IntakeService_Restrict_FullMethodName, []callers{system}},
-		{ententev1.IntakeService_Hold_FullMethodName, []callers{system}},
-		{ententev1.IntakeService_Renew_FullMethodName, []callers{system}},
-		{ententev1.IntakeService_ListDue_FullMethodName, []callers{system}},
-		{ententev1.IntakeService_ListSent_FullMethodName, []callers{system}},
-		{ententev1.IntakeService_Permit_FullMethodName, []callers{system}},
-		{ententev1.IntakeService_RevokePermission_FullMethodName, []callers{system}},
-		{ententev1.IntakeService_ListPermissions_FullMethodName, []callers{system}},
+		{ententev1.IntakeService_Push_FullMethodName, []callers{system}, []ententev1.AuditOperation{collection, alteration}},
+		{ententev1.IntakeService_Get_FullMethodName, []callers{system}, []ententev1.AuditOperation{consultation}},
+		{ententev1.IntakeService_List_FullMethodName, []callers{system}, []ententev1.AuditOperation{consultation}},
+		{ententev1.IntakeService_Release_FullMethodName, []callers{system}, []ententev1.AuditOperation{alteration}},
+		{ententev1.IntakeService_Withdraw_FullMethodName, []callers{system}, []ententev1.AuditOperation{alteration, erasure}},
+		{ententev1.IntakeService_PreviewReader_FullMethodName, []callers{system}, []ententev1.AuditOperation{consultation}},
+		{ententev1.IntakeService_GrantStream_FullMethodName, []callers{system}, []ententev1.AuditOperation{alteration}},
+		{ententev1.IntakeService_PreviewRelease_FullMethodName, []callers{system}, []ententev1.AuditOperation{consultation}},
+		{ententev1.IntakeService_ListPending_FullMethodName, []callers{officer}, []ententev1.AuditOperation{consultation}},
+		{ententev1.IntakeService_DecideRelease_FullMethodName, []callers{officer}, []ententev1.AuditOperation{alteration}},
+		{ententev1.IntakeService_Restrict_FullMethodName, []callers{system}, []ententev1.AuditOperation{alteration}},
+		{ententev1.IntakeService_Hold_FullMethodName, []callers{system}, []ententev1.AuditOperation{alteration}},
+		{ententev1.IntakeService_Renew_FullMethodName, []callers{system}, []ententev1.AuditOperation{alteration}},
+		{ententev1.IntakeService_ListDue_FullMethodName, []callers{system}, []ententev1.AuditOperation{consultation}},
+		{ententev1.IntakeService_ListSent_FullMethodName, []callers{system}, []ententev1.AuditOperation{consultation}},
+		{ententev1.IntakeService_Permit_FullMethodName, []callers{system}, []ententev1.AuditOperation{alteration}},
+		{ententev1.IntakeService_RevokePermission_FullMethodName, []callers{system}, []ententev1.AuditOperation{alteration}},
+		{ententev1.IntakeService_ListPermissions_FullMethodName, []callers{system}, []ententev1.AuditOperation{consultation}},
 
-		{ententev1.StreamService_Subscribe_FullMethodName, []callers{system, officer}},
+		{ententev1.StreamService_Subscribe_FullMethodName, []callers{system, officer}, []ententev1.AuditOperation{consultation}},
 
-		{ententev1.LibraryService_List_FullMethodName, []callers{system, officer}},
-		{ententev1.LibraryService_Get_FullMethodName, []callers{system, officer}},
+		{ententev1.LibraryService_List_FullMethodName, []callers{system, officer}, []ententev1.AuditOperation{consultation}},
+		{ententev1.LibraryService_Get_FullMethodName, []callers{system, officer}, []ententev1.AuditOperation{consultation}},
 
-		{ententev1.NetworkService_GetView_FullMethodName, []callers{system, officer, peer}},
-		{ententev1.NetworkService_GetEntity_FullMethodName, []callers{system, officer, peer}},
-		{ententev1.NetworkService_Watch_FullMethodName, []callers{system, officer, peer}},
-		{ententev1.NetworkService_Export_FullMethodName, []callers{system, officer, peer}},
+		{ententev1.NetworkService_GetView_FullMethodName, []callers{system, officer, peer}, []ententev1.AuditOperation{consultation, disclosure, combination}},
+		{ententev1.NetworkService_GetEntity_FullMethodName, []callers{system, officer, peer}, []ententev1.AuditOperation{consultation, disclosure, combination}},
+		{ententev1.NetworkService_Watch_FullMethodName, []callers{system, officer, peer}, []ententev1.AuditOperation{consultation, disclosure, combination}},
+		{ententev1.NetworkService_Export_FullMethodName, []callers{system, officer, peer}, []ententev1.AuditOperation{disclosure, combination}},
 
-		{ententev1.ExchangeService_Heads_FullMethodName, []callers{peer}},
-		{ententev1.ExchangeService_Pull_FullMethodName, []callers{peer}},
-		{ententev1.ExchangeService_SubmitReceipts_FullMethodName, []callers{peer}},
-		{ententev1.ExchangeService_WitnessAudit_FullMethodName, []callers{peer}},
-		{ententev1.ExchangeService_ListDisclosures_FullMethodName, []callers{peer}},
+		{ententev1.ExchangeService_Heads_FullMethodName, []callers{peer}, nil},
+		{ententev1.ExchangeService_Pull_FullMethodName, []callers{peer}, []ententev1.AuditOperation{disclosure}},
+		{ententev1.ExchangeService_SubmitReceipts_FullMethodName, []callers{peer}, nil},
+		{ententev1.ExchangeService_WitnessAudit_FullMethodName, []callers{peer}, nil},
+		{ententev1.ExchangeService_ListDisclosures_FullMethodName, []callers{peer}, []ententev1.AuditOperation{disclosure}},
 
-		{ententev1.RosterService_GetRoster_FullMethodName, []callers{node}},
-		{ententev1.RosterService_ListProjectDocuments_FullMethodName, []callers{node}},
+		{ententev1.RosterService_GetRoster_FullMethodName, []callers{node}, nil},
+		{ententev1.RosterService_ListProjectDocuments_FullMethodName, []callers{node}, nil},
 
-		{ententev1.AdminService_GetStatus_FullMethodName, []callers{operator}},
-		{ententev1.AdminService_Backup_FullMethodName, []callers{operator}},
-		{ententev1.AdminService_Reseal_FullMethodName, []callers{operator}},
-		{ententev1.AdminService_ExportStreams_FullMethodName, []callers{operator}},
-		{ententev1.AdminService_ImportStreams_FullMethodName, []callers{operator}},
-		{ententev1.AdminService_Compact_FullMethodName, []callers{operator}},
-		{ententev1.AdminService_ConfirmClock_FullMethodName, []callers{operator}},
+		{ententev1.AdminService_GetStatus_FullMethodName, []callers{operator}, nil},
+		{ententev1.AdminService_Backup_FullMethodName, []callers{operator}, []ententev1.AuditOperation{disclosure}},
+		{ententev1.AdminService_Reseal_FullMethodName, []callers{operator}, nil},
+		{ententev1.AdminService_ExportStreams_FullMethodName, []callers{operator}, []ententev1.AuditOperation{disclosure}},
+		{ententev1.AdminService_ImportStreams_FullMethodName, []callers{operator}, []ententev1.AuditOperation{collection, erasure}},
+		{ententev1.AdminService_Compact_FullMethodName, []callers{operator}, nil},
+		{ententev1.AdminService_ConfirmClock_FullMethodName, []callers{operator}, []ententev1.AuditOperation{alteration}},
 
-		{ententev1.AuditService_ListEntries_FullMethodName, []callers{auditor}},
-		{ententev1.AuditService_ReadTrail_FullMethodName, []callers{auditor}},
-		{ententev1.AuditService_FindSubject_FullMethodName, []callers{auditor}},
-		{ententev1.AuditService_TraceSubject_FullMethodName, []callers{auditor}},
-		{ententev1.AuditService_Reconcile_FullMethodName, []callers{auditor}},
-		{ententev1.AuditService_SetHoney_FullMethodName, []callers{auditor}},
-		{ententev1.AuditService_ListAlerts_FullMethodName, []callers{auditor}},
+		{ententev1.AuditService_ListEntries_FullMethodName, []callers{auditor}, []ententev1.AuditOperation{consultation}},
+		{ententev1.AuditService_ReadTrail_FullMethodName, []callers{auditor}, []ententev1.AuditOperation{consultation}},
+		{ententev1.AuditService_FindSubject_FullMethodName, []callers{auditor}, []ententev1.AuditOperation{consultation}},
+		{ententev1.AuditService_TraceSubject_FullMethodName, []callers{auditor}, []ententev1.AuditOperation{consultation}},
+		{ententev1.AuditService_Reconcile_FullMethodName, []callers{auditor}, []ententev1.AuditOperation{consultation}},
+		{ententev1.AuditService_SetHoney_FullMethodName, []callers{auditor}, []ententev1.AuditOperation{alteration}},
+		{ententev1.AuditService_ListAlerts_FullMethodName, []callers{auditor}, []ententev1.AuditOperation{consultation}},
 
-		{"/grpc.health.v1.Health/Check", everybody()},
-		{"/grpc.health.v1.Health/Watch", everybody()},
-		{"/grpc.health.v1.Health/List", nil}, // lists services: nobody needs it
+		{"/grpc.health.v1.Health/Check", everybody(), nil},
+		{"/grpc.health.v1.Health/Watch", everybody(), nil},
+		{"/grpc.health.v1.Health/List", nil, nil}, // lists services: nobody needs it
 	}
 }
 
@@ -128,14 +139,14 @@ func everybody() []callers {
 
 // Table is the access table in the form that a server keeps: made once, then only read.
 type Table struct {
-	lines map[string][]callers
+	lines map[string]line
 }
 
 // NewTable makes the access table.
 func NewTable() Table {
-	lines := make(map[string][]callers)
+	lines := make(map[string]line)
 	for _, l := range table() {
-		lines[l.method] = l.may
+		lines[l.method] = l
 	}
 	return Table{lines: lines}
 }
@@ -146,9 +157,12 @@ func (t Table) Has(method string) bool {
 	return ok
 }
 
+// Leaves says what a call of the method leaves in the audit trail. None: it shows and changes no record.
+func (t Table) Leaves(method string) []ententev1.AuditOperation { return t.lines[method].trail }
+
 // Allowed says whether caller may call method at the node of self at all. It says nothing about what the caller gets.
 func (t Table) Allowed(method string, caller member.Identity, self member.ID) bool {
-	for _, c := range t.lines[method] {
+	for _, c := range t.lines[method].may {
 		if c.kind != caller.Kind {
 			continue
 		}

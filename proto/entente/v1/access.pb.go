@@ -116,8 +116,11 @@ type Scope struct {
 	Kinds []RecordKind `protobuf:"varint,2,rep,packed,name=kinds,proto3,enum=entente.v1.RecordKind" json:"kinds,omitempty"`
 	// Only records that came by streams shared with all members.
 	AllMembersOnly bool `protobuf:"varint,3,opt,name=all_members_only,json=allMembersOnly,proto3" json:"all_members_only,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Only records up to this classification; not given: no such limit. A member's node gives the clearance of its officer.
+	// Since contract 2.
+	Clearance     ClassificationLevel `protobuf:"varint,4,opt,name=clearance,proto3,enum=entente.v1.ClassificationLevel" json:"clearance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Scope) Reset() {
@@ -169,6 +172,13 @@ func (x *Scope) GetAllMembersOnly() bool {
 		return x.AllMembersOnly
 	}
 	return false
+}
+
+func (x *Scope) GetClearance() ClassificationLevel {
+	if x != nil {
+		return x.Clearance
+	}
+	return ClassificationLevel_CLASSIFICATION_LEVEL_UNSPECIFIED
 }
 
 // Audience says before whom a release puts a record.
@@ -513,11 +523,12 @@ const file_entente_v1_access_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\rcaseReference\x12\"\n" +
 	"\aofficer\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\aofficer\x12'\n" +
 	"\x05scope\x18\x04 \x01(\v2\x11.entente.v1.ScopeR\x05scope\x123\n" +
-	"\x10protected_reason\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x0fprotectedReason\"\x90\x01\n" +
+	"\x10protected_reason\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x0fprotectedReason\"\xd9\x01\n" +
 	"\x05Scope\x12%\n" +
 	"\bprojects\x18\x01 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\bprojects\x126\n" +
 	"\x05kinds\x18\x02 \x03(\x0e2\x16.entente.v1.RecordKindB\b\xbaH\x05\x92\x01\x02\x10@R\x05kinds\x12(\n" +
-	"\x10all_members_only\x18\x03 \x01(\bR\x0eallMembersOnly\"\x84\x02\n" +
+	"\x10all_members_only\x18\x03 \x01(\bR\x0eallMembersOnly\x12G\n" +
+	"\tclearance\x18\x04 \x01(\x0e2\x1f.entente.v1.ClassificationLevelB\b\xbaH\x05\x82\x01\x02\x10\x01R\tclearance\"\x84\x02\n" +
 	"\bAudience\x12A\n" +
 	"\vall_members\x18\x01 \x01(\v2\x1e.entente.v1.AllMembersAudienceH\x00R\n" +
 	"allMembers\x127\n" +
@@ -561,20 +572,22 @@ var file_entente_v1_access_proto_goTypes = []any{
 	(*NamedMembersAudience)(nil), // 6: entente.v1.NamedMembersAudience
 	(Purpose)(0),                 // 7: entente.v1.Purpose
 	(RecordKind)(0),              // 8: entente.v1.RecordKind
+	(ClassificationLevel)(0),     // 9: entente.v1.ClassificationLevel
 }
 var file_entente_v1_access_proto_depIdxs = []int32{
 	7, // 0: entente.v1.Consultation.purpose:type_name -> entente.v1.Purpose
 	1, // 1: entente.v1.Consultation.scope:type_name -> entente.v1.Scope
 	8, // 2: entente.v1.Scope.kinds:type_name -> entente.v1.RecordKind
-	4, // 3: entente.v1.Audience.all_members:type_name -> entente.v1.AllMembersAudience
-	5, // 4: entente.v1.Audience.project:type_name -> entente.v1.ProjectAudience
-	6, // 5: entente.v1.Audience.members:type_name -> entente.v1.NamedMembersAudience
-	3, // 6: entente.v1.Audience.treatment:type_name -> entente.v1.Treatment
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	9, // 3: entente.v1.Scope.clearance:type_name -> entente.v1.ClassificationLevel
+	4, // 4: entente.v1.Audience.all_members:type_name -> entente.v1.AllMembersAudience
+	5, // 5: entente.v1.Audience.project:type_name -> entente.v1.ProjectAudience
+	6, // 6: entente.v1.Audience.members:type_name -> entente.v1.NamedMembersAudience
+	3, // 7: entente.v1.Audience.treatment:type_name -> entente.v1.Treatment
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_entente_v1_access_proto_init() }

@@ -1,0 +1,80 @@
+package policy
+
+import (
+	"strings"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+)
+
+// MayOwn says whether a system may see a record of its own authority: for a purpose that fits, as long as it is kept. What it
+// is cleared for is no question where it is the source.
+func MayOwn(a Access, l Label) bool {
+	return Compatible(l.Purpose, a.Purpose) && current(l, a.Day)
+}
+
+// MayDecideOn says whether an officer who decides on a release may look at the record: it is asked about the record as a
+// whole, so for any purpose, within the clearance.
+func MayDecideOn(a Access, l Label) bool {
+	return l.Status != ententev1.PersonStatus_PERSON_STATUS_INFORMANT && levelOf(l.Level) <= clearanceOf(a.Clearance) && current(l, a.Day)
+}
+
+// Grounds are those for which the release of a record waits for a second person, as a set: an approval counts for the grounds
+// that there were. 0: it does not wait.
+func Grounds(l Label) uint8 {
+	if l.Unknown || l.Handling.Unknown() {
+		return groundH2 | groundH3 | groundSpecial | groundUnknown
+	}
+	var set uint8
+	if l.Handling.Has(ententev1.HandlingCode_HANDLING_CODE_H2) {
+		set |= groundH2
+	}
+	if l.Handling.Has(ententev1.HandlingCode_HANDLING_CODE_H3) {
+		set |= groundH3
+	}
+	if l.Special {
+		set |= groundSpecial
+	}
+	return set
+}
+
+// The grounds, as they are kept with an approval: they keep their numbers.
+const (
+	groundH2      = 1
+	groundH3      = 2
+	groundSpecial = 4
+	groundUnknown = 8
+)
+
+// AccessOfMember is what a consultation brings with it that another member's node passes on: that node has applied its
+// member's grants, and says in the scope what its officer is cleared for.
+func AccessOfMember(c *ententev1.Consultation, day int64) Access {
+	clearance := c.GetScope().GetClearance()
+	if clearance == ententev1.ClassificationLevel_CLASSIFICATION_LEVEL_UNSPECIFIED {
+		clearance = ententev1.ClassificationLevel_CLASSIFICATION_LEVEL_CONFIDENTIAL
+	}
+	return Access{Purpose: c.GetPurpose(), Clearance: clearance, ProtectedReason: strings.TrimSpace(c.GetProtectedReason()) != "", Day: day}
+}
+
+// Banners are the conditions of handling in words, as they stand on each row of an export: modelled on the handling codes of
+// European police information exchange. Handling that is not given or not known is written as the strictest.
+func Banners(h *ententev1.HandlingConditions) []string {
+	set := HandlingOf(h)
+	var list []string
+	for _, b := range []struct {
+		code ententev1.HandlingCode
+		text string
+	}{
+		{ententev1.HandlingCode_HANDLING_CODE_H0, "H0: only to prevent and combat crime"},
+		{ententev1.HandlingCode_HANDLING_CODE_H1, "H1: not to be used in judicial proceedings without the provider's permission"},
+		{ententev1.HandlingCode_HANDLING_CODE_H2, "H2: not to be disseminated without the provider's permission"},
+		{ententev1.HandlingCode_HANDLING_CODE_H3, "H3: other restrictions apply"},
+	} {
+		if set.Has(b.code) {
+			list = append(list, b.text)
+		}
+	}
+	if h.GetText() != "" {
+		list = append(list, "Restrictions: "+h.GetText())
+	}
+	return list
+}

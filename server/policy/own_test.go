@@ -1,0 +1,95 @@
+package policy
+
+import (
+	"slices"
+	"testing"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+)
+
+func TestMayOwnAndMayDecideOn(t *testing.T) {
+	tests := []struct {
+		name        string
+		access      func(*Access)
+		label       func(*Label)
+		own, decide bool
+	}{
+		{"a sound record", func(*Access) {}, func(*Label) {}, true, true},
+		{"a purpose that does not fit", func(a *Access) { a.Purpose = 7 }, func(*Label) {}, false, true},
+		{"a record above the clearance", func(*Access) {}, func(l *Label) { l.Level = confidential }, true, false},
+		{"a record that is over", func(*Access) {}, func(l *Label) { l.RetainUntil = 5 }, false, false},
+		{"an informant", func(*Access) {}, func(l *Label) { l.Status = 8 }, true, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			a, l := soundAccess(), soundLabel()
+			test.access(&a)
+			test.label(&l)
+			if MayOwn(a, l) != test.own || MayDecideOn(a, l) != test.decide {
+				t.Errorf("own %v, decide %v", MayOwn(a, l), MayDecideOn(a, l))
+			}
+		})
+	}
+}
+
+func TestAccessOfMember(t *testing.T) {
+	c := &ententev1.Consultation{Purpose: 3, ProtectedReason: "r", Scope: &ententev1.Scope{Clearance: restricted}}
+	want := Access{Purpose: 3, Clearance: restricted, ProtectedReason: true, Day: 7}
+	if got := AccessOfMember(c, 7); got != want {
+		t.Errorf("want %+v, got %+v", want, got)
+	}
+	if AccessOfMember(&ententev1.Consultation{ProtectedReason: " "}, 7).ProtectedReason {
+		t.Error("a blank is a reason")
+	}
+	if got := AccessOfMember(&ententev1.Consultation{}, 7).Clearance; got != confidential {
+		t.Errorf("a node that says nothing of a clearance has %s", got)
+	}
+}
+
+func TestBanners(t *testing.T) {
+	tests := []struct {
+		name       string
+		conditions *ententev1.HandlingConditions
+		begin      []string
+	}{
+		{"one code", &ententev1.HandlingConditions{Codes: []ententev1.HandlingCode{2}}, []string{"H1"}},
+		{"all codes, and the text", &ententev1.HandlingConditions{Codes: []ententev1.HandlingCode{1, 2, 3, 4}, Text: "t"}, []string{"H0", "H1", "H2", "H3", "Re"}},
+		{"no code is all codes", nil, []string{"H0", "H1", "H2", "H3"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var begin []string
+			for _, banner := range Banners(test.conditions) {
+				begin = append(begin, banner[:2])
+			}
+			if !slices.Equal(begin, test.begin) {
+				t.Errorf("got %q", Banners(test.conditions))
+			}
+		})
+	}
+}
+
+func TestGroundsAreThoseOfTheReasons(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*Label)
+		want   uint8
+	}{
+		{"H0", func(*Label) {}, 0},
+		{"H2", func(l *Label) { l.Handling = handlingH2 }, 1},
+		{"H3", func(l *Label) { l.Handling = handlingH3 }, 2},
+		{"a special category", func(l *Label) { l.Special = true }, 4},
+		{"all of them", func(l *Label) { l.Handling, l.Special = handlingH2|handlingH3, true }, 7},
+		{"no handling", func(l *Label) { l.Handling = 0 }, 15},
+		{"what is not understood", func(l *Label) { l.Unknown = true }, 15},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			l := soundLabel()
+			test.change(&l)
+			if got := Grounds(l); got != test.want || NeedsApproval(l) != (got != 0) {
+				t.Errorf("want %d, got %d", test.want, got)
+			}
+		})
+	}
+}
