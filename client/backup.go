@@ -2,14 +2,13 @@ package client
 
 import (
 	"context"
-	"errors"
-	"io"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 )
-
-// errCutShort is a call that ended in order without what it is for.
-var errCutShort = errors.New("the node ended the call without a result")
 
 // Backup has the node write a checked copy of its data file into its folder for backups, under a name (empty: one that the
 // node makes up), and waits for it. progress (may be nil) is told bytes written and to write; at the end the copy is still
@@ -17,20 +16,13 @@ var errCutShort = errors.New("the node ended the call without a result")
 // the result, and its size as total_bytes.
 func (c *Client) Backup(ctx context.Context, name string, progress func(written, total uint64)) (*ententev1.BackupResponse, error) {
 	const doing = "back up the data file"
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	call, err := c.Admin().Backup(ctx, &ententev1.BackupRequest{Name: name})
-	if err != nil {
-		return nil, failed(doing, err)
-	}
+	parts := received(ctx, doing, func(ctx context.Context) (grpc.ServerStreamingClient[ententev1.BackupResponse], error) {
+		return c.Admin().Backup(ctx, &ententev1.BackupRequest{Name: name})
+	})
 	var result *ententev1.BackupResponse
-	for {
-		response, err := call.Recv()
-		if errors.Is(err, io.EOF) {
-			break
-		}
+	for response, err := range parts {
 		if err != nil {
-			return nil, failed(doing, err)
+			return nil, err
 		}
 		if response.GetResult() != nil {
 			result = response
@@ -51,20 +43,13 @@ func (c *Client) Backup(ctx context.Context, name string, progress func(written,
 // many values were sealed anew; if it is cut short, calling again goes on.
 func (c *Client) Reseal(ctx context.Context, progress func(done, total, resealed uint64)) (uint64, error) {
 	const doing = "seal the data file anew"
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	call, err := c.Admin().Reseal(ctx, &ententev1.ResealRequest{})
-	if err != nil {
-		return 0, failed(doing, err)
-	}
+	parts := received(ctx, doing, func(ctx context.Context) (grpc.ServerStreamingClient[ententev1.ResealResponse], error) {
+		return c.Admin().Reseal(ctx, &ententev1.ResealRequest{})
+	})
 	last := &ententev1.ResealResponse{Total: 1} // nothing was done yet
-	for {
-		response, err := call.Recv()
-		if errors.Is(err, io.EOF) {
-			break
-		}
+	for response, err := range parts {
 		if err != nil {
-			return last.GetResealed(), failed(doing, err)
+			return last.GetResealed(), err
 		}
 		last = response
 		if progress != nil {
@@ -75,4 +60,40 @@ func (c *Client) Reseal(ctx context.Context, progress func(done, total, resealed
 		return last.GetResealed(), failed(doing, errCutShort)
 	}
 	return last.GetResealed(), nil
+}
+
+// Compact has the node write its data file anew without what was erased, and waits for it. progress (may be nil) is told values
+// copied, and values there are. For operators.
+func (c *Client) Compact(ctx context.Context, progress func(done, total uint64)) (*ententev1.CompactResult, error) {
+	const doing = "compact the data file"
+	parts := received(ctx, doing, func(ctx context.Context) (grpc.ServerStreamingClient[ententev1.CompactResponse], error) {
+		return c.Admin().Compact(ctx, &ententev1.CompactRequest{})
+	})
+	var result *ententev1.CompactResult
+	for response, err := range parts {
+		if err != nil {
+			return nil, err
+		}
+		if response.GetResult() != nil {
+			result = response.GetResult()
+			continue
+		}
+		if progress != nil {
+			progress(response.GetDone(), response.GetTotal())
+		}
+	}
+	if result == nil {
+		return nil, failed(doing, errCutShort)
+	}
+	return result, nil
+}
+
+// ConfirmClock says that the node's clock is right, where no quorum of members can tell; now is the time by the operator's own
+// clock. It returns the clock as it stands then. For operators.
+func (c *Client) ConfirmClock(ctx context.Context, now time.Time) (*ententev1.ExpiryClock, error) {
+	response, err := c.Admin().ConfirmClock(ctx, &ententev1.ConfirmClockRequest{Now: timestamppb.New(now)})
+	if err != nil {
+		return nil, failed("confirm the clock", err)
+	}
+	return response.GetExpiryClock(), nil
 }

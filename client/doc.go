@@ -26,7 +26,14 @@
 // repeats one with the same waits. [IsPermanent] tells the errors that no repeating mends.
 //
 // The examples of this package are one for each kind of user: nationalSystem, projectTeam, analyst,
-// libraryUser, operator and auditor (files example_*_test.go). They are run and checked against real nodes. For other languages, docs/examples/node has a complete client from the .proto files alone.
+// libraryUser, operator and auditor (files example_*_test.go). They are run and checked against real nodes. Those of
+// example_control_test.go (controlledRelease, secondPerson, recordsOffice, permission, export, auditTrail) show the calls by
+// which a member controls what leaves and what was done. For other languages, docs/examples/node has a complete client from
+// the .proto files alone.
+//
+// Lists come as iterators that ask for page after page; where a call fails, the error is the last value. A list whose end matters
+// (an export, a trail, a comparison of trails) ends with an error where its end is missing, so that a part is never taken for
+// the whole.
 //
 // # The invariant
 //

@@ -94,7 +94,7 @@ func envelope(reference string) *ententev1.Envelope {
 	return &ententev1.Envelope{
 		ProviderReference: reference, Version: 1,
 		RecordedAt:  timestamppb.New(time.Date(2026, 2, 21, 0, 0, 0, 0, time.UTC)),
-		RetainUntil: timestamppb.New(time.Date(2099, 2, 21, 0, 0, 0, 0, time.UTC)),
+		RetainUntil: timestamppb.New(time.Date(2031, 2, 20, 0, 0, 0, 0, time.UTC)),
 		Purpose:     ententev1.Purpose_PURPOSE_CRIMINAL_INVESTIGATION,
 		Assertion:   ententev1.AssertionKind_ASSERTION_KIND_FACT,
 		Evaluation: &ententev1.Evaluation{

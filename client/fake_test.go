@@ -26,6 +26,7 @@ type fakeNode struct {
 	ententev1.UnimplementedIntakeServiceServer
 	ententev1.UnimplementedStreamServiceServer
 	ententev1.UnimplementedNetworkServiceServer
+	ententev1.UnimplementedAuditServiceServer
 
 	push      func(grpc.BidiStreamingServer[ententev1.PushRequest, ententev1.PushResponse]) error
 	subscribe func(*ententev1.SubscribeRequest, grpc.ServerStreamingServer[ententev1.SubscribeResponse]) error
@@ -33,6 +34,11 @@ type fakeNode struct {
 	list      func(*ententev1.ListRequest) (*ententev1.ListResponse, error)
 	release   func(*ententev1.ReleaseRequest) (*ententev1.ReleaseResponse, error)
 	view      func(*ententev1.GetViewRequest) (*ententev1.GetViewResponse, error)
+	renew     func(*ententev1.RenewRequest) (*ententev1.RenewResponse, error)
+	preview   func(*ententev1.PreviewReleaseRequest, grpc.ServerStreamingServer[ententev1.PreviewReleaseResponse]) error
+	export    func(*ententev1.ExportRequest, grpc.ServerStreamingServer[ententev1.ExportResponse]) error
+	trail     func(*ententev1.ReadTrailRequest, grpc.ServerStreamingServer[ententev1.ReadTrailResponse]) error
+	alerts    func(*ententev1.ListAlertsRequest) (*ententev1.ListAlertsResponse, error)
 }
 
 func (f *fakeNode) Push(call grpc.BidiStreamingServer[ententev1.PushRequest, ententev1.PushResponse]) error {
@@ -57,6 +63,26 @@ func (f *fakeNode) Release(_ context.Context, r *ententev1.ReleaseRequest) (*ent
 
 func (f *fakeNode) GetView(_ context.Context, r *ententev1.GetViewRequest) (*ententev1.GetViewResponse, error) {
 	return f.view(r)
+}
+
+func (f *fakeNode) Renew(_ context.Context, r *ententev1.RenewRequest) (*ententev1.RenewResponse, error) {
+	return f.renew(r)
+}
+
+func (f *fakeNode) PreviewRelease(r *ententev1.PreviewReleaseRequest, call grpc.ServerStreamingServer[ententev1.PreviewReleaseResponse]) error {
+	return f.preview(r, call)
+}
+
+func (f *fakeNode) Export(r *ententev1.ExportRequest, call grpc.ServerStreamingServer[ententev1.ExportResponse]) error {
+	return f.export(r, call)
+}
+
+func (f *fakeNode) ReadTrail(r *ententev1.ReadTrailRequest, call grpc.ServerStreamingServer[ententev1.ReadTrailResponse]) error {
+	return f.trail(r, call)
+}
+
+func (f *fakeNode) ListAlerts(_ context.Context, r *ententev1.ListAlertsRequest) (*ententev1.ListAlertsResponse, error) {
+	return f.alerts(r)
 }
 
 func newAuthority(t *testing.T, id member.ID) *member.Authority {
@@ -99,6 +125,7 @@ func (f *fakeNode) serve(t *testing.T, authority *member.Authority) (address str
 	ententev1.RegisterIntakeServiceServer(server, f)
 	ententev1.RegisterStreamServiceServer(server, f)
 	ententev1.RegisterNetworkServiceServer(server, f)
+	ententev1.RegisterAuditServiceServer(server, f)
 	healthv1.RegisterHealthServer(server, health.NewServer())
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

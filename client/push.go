@@ -31,6 +31,8 @@ type PushOptions struct {
 	BatchItems int
 	// BatchBytes is how many bytes a message takes; 0: 1 MiB, which is the most. An item larger than a lower limit goes alone.
 	BatchBytes int
+	// Consultation says why and on behalf of which officer; nil: the system pushes by itself. Needs a node of contract 2.
+	Consultation *ententev1.Consultation
 }
 
 func (o PushOptions) complete() PushOptions {
@@ -167,6 +169,7 @@ func (p *Pusher) submit() error {
 	p.number++
 	full := p.next
 	full.request.Batch = p.number
+	full.request.Consultation = p.options.Consultation
 	p.next = &batch{request: &ententev1.PushRequest{}}
 	p.input <- full // never waits: it has as much room as there are slots
 	return nil

@@ -41,20 +41,12 @@ func (c *Client) List(ctx context.Context, request *ententev1.ListRequest) iter.
 // Release puts the newest versions of records before audiences and returns a verdict for each, in order. More than 1,000
 // references go in several calls; at an error the verdicts so far are returned with it.
 func (c *Client) Release(ctx context.Context, references []string, audiences []*ententev1.Audience, replace bool) ([]*ententev1.Verdict, error) {
-	return inParts("release records", references, func(part []string) ([]*ententev1.Verdict, error) {
-		response, err := c.Intake().Release(ctx, &ententev1.ReleaseRequest{
-			ProviderReferences: part, Audiences: audiences, Replace: replace,
-		})
-		return response.GetVerdicts(), err
-	})
+	return c.ReleaseSelected(ctx, &ententev1.ReleaseRequest{ProviderReferences: references, Audiences: audiences, Replace: replace})
 }
 
 // Withdraw takes back all releases of records and returns a verdict for each, in order; otherwise like Release.
 func (c *Client) Withdraw(ctx context.Context, references []string, reason ententev1.WithdrawalReason) ([]*ententev1.Verdict, error) {
-	return inParts("withdraw records", references, func(part []string) ([]*ententev1.Verdict, error) {
-		response, err := c.Intake().Withdraw(ctx, &ententev1.WithdrawRequest{ProviderReferences: part, Reason: reason})
-		return response.GetVerdicts(), err
-	})
+	return c.WithdrawAs(ctx, &ententev1.WithdrawRequest{ProviderReferences: references, Reason: reason})
 }
 
 // ListLibrary goes through practices and lessons, newest first. An error is the last value.

@@ -47,9 +47,10 @@ func (s *admin) GetStatus(ctx context.Context, _ *ententev1.GetStatusRequest) (*
 	if s.cfg.Revocations != nil {
 		response.RevokedCertificates = uint64(s.cfg.Revocations.Count())
 	}
+	s.careStatus(response)
 	response.Peers = s.peers(response.GetStreams())
 	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, response)
-	return answer(cleared, ok)
+	return answer(ctx, s.Server, cleared, ok, untold("how the node is"))
 }
 
 // stream is one stream as an operator sees it.

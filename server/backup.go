@@ -21,8 +21,14 @@ func (s *admin) Backup(request *ententev1.BackupRequest, stream grpc.ServerStrea
 	if s.cfg.Maintenance == nil {
 		return errNoBackup
 	}
+	copied := s.entry(stream.Context(), ententev1.AuditOperation_AUDIT_OPERATION_DISCLOSURE, nil)
+	copied.Recipient = "backup"
+	err := s.trace(stream.Context(), told(copied))
+	if err != nil {
+		return err
+	}
 	last := &ententev1.BackupResponse{}
-	err := reported(stream.Context(), func(ctx context.Context, report func(*ententev1.BackupResponse)) (err error) {
+	err = reported(stream.Context(), func(ctx context.Context, report func(*ententev1.BackupResponse)) (err error) {
 		last.Result, err = s.cfg.Maintenance.Backup(ctx, request.GetName(), func(written, total uint64) {
 			last.WrittenBytes, last.TotalBytes = written, total
 			report(&ententev1.BackupResponse{WrittenBytes: written, TotalBytes: total})
@@ -112,5 +118,5 @@ func percent(done, total uint64) uint64 {
 // sendOwn sends something about the node itself to one of its own member's people.
 func sendOwn[T any](s *Server, stream grpc.ServerStreamingServer[T], response *T) error {
 	cleared, ok := policy.ClearOwn(callerOf(stream.Context()).Identity, s.cfg.Self, response)
-	return send(stream, cleared, ok)
+	return send(s, stream, cleared, ok, untold("how far the work on the data file is"))
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -39,6 +40,16 @@ func (k *keeper) Backup(ctx context.Context, name string, progress func(written,
 func (k *keeper) Reseal(ctx context.Context, progress func(done, total, resealed uint64)) error {
 	return k.work(ctx, func(i uint64) { progress(i, 1000, i/2) })
 }
+
+func (k *keeper) Compact(ctx context.Context, progress func(done, total uint64)) (*ententev1.CompactResult, error) {
+	err := k.work(ctx, func(i uint64) { progress(i, 1000) })
+	if err != nil {
+		return nil, err
+	}
+	return &ententev1.CompactResult{BytesBefore: 9, BytesAfter: 5, Values: 7}, nil
+}
+
+func (k *keeper) Erased() (uint64, time.Time) { return 3, time.Unix(1_800_000_000, 0) }
 
 func (k *keeper) work(ctx context.Context, step func(uint64)) error {
 	if k.failed != nil {

@@ -43,7 +43,7 @@ func (s *admin) ImportStreams(in grpc.ClientStreamingServer[ententev1.ImportStre
 		return invalidField("options", "comes first")
 	}
 	c := &carried{in: in, sum: sha256.New()}
-	response, err := s.cfg.Import.Import(in.Context(), first.GetOptions().GetCheckOnly(), c.next)
+	response, err := s.cfg.Import.Import(s.acting(in.Context(), nil), first.GetOptions().GetCheckOnly(), c.next)
 	if errors.Is(err, ErrCarried) {
 		return status.Error(codes.InvalidArgument, err.Error()) // see ErrCarried
 	}
@@ -52,10 +52,11 @@ func (s *admin) ImportStreams(in grpc.ClientStreamingServer[ententev1.ImportStre
 	}
 	s.cfg.Logger.Info("streams imported", "messages", c.count, "check_only", first.GetOptions().GetCheckOnly())
 	cleared, ok := policy.ClearOwn(callerOf(in.Context()).Identity, s.cfg.Self, response)
-	if !ok {
-		return errNotFound
+	sent, err := answer(in.Context(), s.Server, cleared, ok, untold("how much came: the ledger has put what into the trail"))
+	if err != nil {
+		return err
 	}
-	return in.SendAndClose(cleared.Value())
+	return in.SendAndClose(sent)
 }
 
 // carried is the messages of a file as they come.

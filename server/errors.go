@@ -35,8 +35,15 @@ var (
 	errViewChanged  = status.Error(codes.FailedPrecondition, "the view has changed; begin anew")
 	errListChanged  = status.Error(codes.FailedPrecondition, "the list has changed; begin anew")
 	errNoCoord      = status.Error(codes.Unavailable, "the coordinator cannot be reached")
+	errNotYet       = status.Error(codes.Unavailable, "a stream waits for its readers after an unclean stop; call again in some seconds")
+	errNoHoney      = status.Error(codes.Unimplemented, "this node keeps no honey records")
+	errNoReconcile  = status.Error(codes.Unimplemented, "this node cannot ask other members' nodes")
+	errTooMany      = status.Error(codes.InvalidArgument, "the selection is of more records than one call takes: narrow it")
 	errInternal     = status.Error(codes.Internal, "internal error")
 )
+
+// errUntraced is a fault of this program: a message that says nothing to the audit trail.
+var errUntraced = errors.New("a message says nothing to the audit trail")
 
 // codeTable maps errors of the parts to what a caller is told. The first that matches counts; none: errInternal.
 func codeTable() []struct {
@@ -51,6 +58,8 @@ func codeTable() []struct {
 		{ledger.ErrRefused, status.Error(codes.InvalidArgument, "a document is not sound, or not one of the caller for this node")},
 		{store.ErrFull, status.Error(codes.ResourceExhausted, "the node's disk is full: nothing was taken; reading goes on")},
 		{ledger.ErrStopped, errStopping},
+		{ledger.ErrNotYet, errNotYet},
+		{ledger.ErrTooMany, errTooMany},
 		{store.ErrClosed, errStopping},
 		{policy.ErrNotGranted, errNotGranted},
 		{context.DeadlineExceeded, status.Error(codes.DeadlineExceeded, "the call took too long")},

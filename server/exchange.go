@@ -88,7 +88,7 @@ func (s *exchange) Heads(ctx context.Context, request *ententev1.HeadsRequest) (
 		response.Heads = s.heads(a)
 	}
 	cleared, ok := policy.ClearFor(c.Member, a.to, response)
-	return answer(cleared, ok)
+	return answer(ctx, s.Server, cleared, ok, untold("heads, and no record"))
 }
 
 // agree says whether the caller's digest is ours.
@@ -121,14 +121,15 @@ func (s *exchange) SubmitReceipts(ctx context.Context, request *ententev1.Submit
 		}
 	}
 	cleared, ok := policy.ClearFor(c.Member, c.Member, &ententev1.SubmitReceiptsResponse{})
-	return answer(cleared, ok)
+	return answer(ctx, s.Server, cleared, ok, untold("nothing at all"))
 }
 
 // pull is one open call, or one owner's part of an export.
 type pull struct {
 	*Server
 	about
-	out       func(cleared policy.Cleared[*ententev1.PullResponse], ok bool) error
+	ctx       context.Context
+	out       func(cleared policy.Cleared[*ententev1.PullResponse], ok bool, t traces) error
 	held      vector              // how far the caller is, as far as it was told or sent
 	told      vector              // up to where withdrawals were announced to it
 	news      []ledger.StreamInfo // of this round, as announced
@@ -146,7 +147,9 @@ func (s *exchange) Pull(request *ententev1.PullRequest, out grpc.ServerStreaming
 		return err
 	}
 	a.granted = a.granted || request.GetContract() >= grantsSince
-	p := &pull{Server: s.Server, about: a, out: func(cleared policy.Cleared[*ententev1.PullResponse], ok bool) error { return send(out, cleared, ok) }}
+	p := &pull{Server: s.Server, about: a, ctx: out.Context(), out: func(cleared policy.Cleared[*ententev1.PullResponse], ok bool, t traces) error {
+		return send(s.Server, out, cleared, ok, t)
+	}}
 	own := a.owner == s.cfg.Self
 	if own {
 		err = p.digest()
@@ -256,12 +259,14 @@ func (p *pull) digest() error {
 
 // send is for messages that are made for this caller and hold nothing of a stream.
 func (p *pull) send(message *ententev1.PullResponse) error {
-	return p.out(policy.ClearFor(p.to, p.to, message))
+	cleared, ok := policy.ClearFor(p.to, p.to, message)
+	return p.out(cleared, ok, untold("digests and progress, and no record"))
 }
 
 // sendOf is for messages that hold something of a stream: to its readers and its owner only.
-func (p *pull) sendOf(info *ledger.StreamInfo, message *ententev1.PullResponse) error {
-	return p.out(policy.ClearStream(p.to, info.Owner, info.Readers, message))
+func (p *pull) sendOf(info *ledger.StreamInfo, message *ententev1.PullResponse, t traces) error {
+	cleared, ok := policy.ClearStream(p.to, info.Owner, info.Readers, message)
+	return p.out(cleared, ok, t)
 }
 
 // round brings the caller from where it is to the heads as they are now: for all streams first the checkpoint and every
@@ -325,7 +330,7 @@ func (p *pull) announce(ctx context.Context, info *ledger.StreamInfo) error {
 			return err
 		}
 	}
-	err = p.sendOf(info, &ententev1.PullResponse{Content: &ententev1.PullResponse_Checkpoint{Checkpoint: update}})
+	err = p.sendOf(info, &ententev1.PullResponse{Content: &ententev1.PullResponse_Checkpoint{Checkpoint: update}}, untold("a head, and no record"))
 	if err != nil {
 		return err
 	}
@@ -340,7 +345,7 @@ func (p *pull) announce(ctx context.Context, info *ledger.StreamInfo) error {
 			return nil
 		}
 		batch := &ententev1.WithdrawalBatch{StreamId: info.ID[:], Withdrawals: withdrawals}
-		err = p.sendOf(info, &ententev1.PullResponse{Content: &ententev1.PullResponse_Withdrawals{Withdrawals: batch}})
+		err = p.sendOf(info, &ententev1.PullResponse{Content: &ententev1.PullResponse_Withdrawals{Withdrawals: batch}}, untold("withdrawals, and no record"))
 		if err != nil {
 			return err
 		}
@@ -368,6 +373,7 @@ func (p *pull) entries(ctx context.Context, i int) error {
 			return err
 		}
 		from := p.held[p.news[i].ID]
+		gone := p.cfg.Ledger.Gone()
 		room := min(p.news[i].Size-from, batchEntries)
 		entries, err := p.cfg.Ledger.Entries(p.news[i].No, from+1, int(room), pageBytes)
 		if err != nil {
@@ -391,7 +397,7 @@ func (p *pull) entries(ctx context.Context, i int) error {
 				return err
 			}
 		}
-		err = p.sendEntries(&p.news[i], entries)
+		err = p.sendEntries(&p.news[i], entries, gone)
 		if err != nil {
 			return err
 		}
@@ -427,7 +433,9 @@ func (p *pull) deliverable(info *ledger.StreamInfo, entries []*ententev1.Entry) 
 	return entries[:stands]
 }
 
-func (p *pull) sendEntries(info *ledger.StreamInfo, entries []*ententev1.Entry) error {
+// sendEntries sends what was read when so many payloads had been erased. What it discloses is in the trail first; and where
+// another payload has been erased since, perhaps one of these, nothing is sent, and the caller reads again.
+func (p *pull) sendEntries(info *ledger.StreamInfo, entries []*ententev1.Entry, gone uint64) error {
 	var err error
 	end := p.held[info.ID] + uint64(len(entries))
 	batch := &ententev1.EntryBatch{StreamId: info.ID[:], Entries: entries}
@@ -437,12 +445,57 @@ func (p *pull) sendEntries(info *ledger.StreamInfo, entries []*ententev1.Entry) 
 			return err
 		}
 	}
-	err = p.sendOf(info, &ententev1.PullResponse{Content: &ententev1.PullResponse_Entries{Entries: batch}})
+	err = p.trace(p.ctx, p.disclosed(info, entries))
+	if err != nil {
+		return err
+	}
+	if p.cfg.Ledger.Gone() != gone {
+		stand, err := p.stand(info, entries)
+		if err != nil || !stand {
+			return err
+		}
+	}
+	err = p.sendOf(info, &ententev1.PullResponse{Content: &ententev1.PullResponse_Entries{Entries: batch}}, untold("what is in the trail already"))
 	if err != nil {
 		return err
 	}
 	p.held[info.ID] = end
 	return nil
+}
+
+// stand says whether no payload of these entries has been erased since they were read.
+func (p *pull) stand(info *ledger.StreamInfo, entries []*ententev1.Entry) (bool, error) {
+	again, err := p.cfg.Ledger.Entries(info.No, p.held[info.ID]+1, len(entries), pageBytes)
+	if err != nil {
+		return false, err
+	}
+	for i, e := range entries {
+		if i < len(again) && isErased(again[i]) != isErased(e) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// disclosed is what a batch of entries tells the trail: one stretch of a stream to one recipient.
+func (p *pull) disclosed(info *ledger.StreamInfo, entries []*ententev1.Entry) traces {
+	var first, last uint64
+	for i, e := range entries {
+		if len(e.GetPayload()) == 0 {
+			continue
+		}
+		last = p.held[info.ID] + uint64(i) + 1
+		if first == 0 {
+			first = last
+		}
+	}
+	if first == 0 {
+		return untold("headers, and no record")
+	}
+	entry := p.entry(p.ctx, ententev1.AuditOperation_AUDIT_OPERATION_DISCLOSURE, nil)
+	entry.Recipient = string(p.to)
+	entry.Ranges = []*ententev1.AuditRange{{Owner: string(info.Owner), StreamId: info.ID[:], First: first, Last: last}}
+	return told(entry)
 }
 
 // isErased says whether the payload of an entry is gone.

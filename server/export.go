@@ -74,7 +74,7 @@ func (e *export) header(federation [32]byte) error {
 
 // owner exports the streams of one owner, as a pull by the reader would bring them.
 func (e *export) owner(ctx context.Context, owner member.ID, unconfirmedOnly bool) error {
-	p := &pull{Server: e.Server, out: e.pulled}
+	p := &pull{Server: e.Server, ctx: ctx, out: e.pulled}
 	p.about = about{to: e.reader, owner: owner, reader: e.reader, relayed: owner != e.cfg.Self, granted: true}
 	if len(e.streams(p.about)) == 0 {
 		return nil
@@ -104,9 +104,13 @@ func (e *export) signedFor(a about) []*ententev1.StreamPosition {
 }
 
 // pulled wraps what a pull sends, once policy has cleared it for the reader.
-func (e *export) pulled(cleared policy.Cleared[*ententev1.PullResponse], ok bool) error {
+func (e *export) pulled(cleared policy.Cleared[*ententev1.PullResponse], ok bool, t traces) error {
 	if !ok {
 		return errNotFound
+	}
+	err := e.trace(e.out.Context(), t)
+	if err != nil {
+		return err
 	}
 	return e.send(&ententev1.ExportStreamsResponse{Content: &ententev1.ExportStreamsResponse_Pull{Pull: cleared.Value()}})
 }
@@ -144,7 +148,7 @@ func (e *export) send(message *ententev1.ExportStreamsResponse) error {
 	e.count++
 	addTo(e.sum, encoded)
 	cleared, ok := policy.ClearOwn(e.caller, e.cfg.Self, message)
-	return send(e.out, cleared, ok)
+	return send(e.Server, e.out, cleared, ok, untold("what its parts have put into the trail"))
 }
 
 // addTo adds a message of an export to the hash over all of them.

@@ -3,8 +3,10 @@ package server_test
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -22,6 +24,7 @@ import (
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
 	"entente.example/entente/server"
+	"entente.example/entente/server/audit"
 	"entente.example/entente/server/ledger"
 	"entente.example/entente/server/policy"
 	"entente.example/entente/server/store"
@@ -37,11 +40,19 @@ type world struct {
 	dir    *ledger.Directory
 	grants policy.Grants
 	late   time.Duration // how far ahead the nodes' clock is
+	nodes  map[member.ID]*node
+}
+
+// calls is how nodes of the world ask each other.
+type calls struct{ w *world }
+
+func (c calls) Exchange(_ context.Context, id member.ID) (ententev1.ExchangeServiceClient, error) {
+	return nil, errors.New("nobody asks " + string(id) + " in this test")
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, grants: defaultGrants()}
+	w := &world{t: t, grants: defaultGrants(), nodes: map[member.ID]*node{}}
 	var err error
 	w.fed, err = federation.Found([]member.ID{"COORD", "XA", "XB", "XC"}, []member.ID{"COORD"}, rand.Reader, time.Now, 24*time.Hour)
 	w.must(err)
@@ -57,15 +68,16 @@ func newWorld(t testing.TB) *world {
 // defaultGrants are the same at every node of these tests.
 func defaultGrants() policy.Grants {
 	investigate := []ententev1.Purpose{ententev1.Purpose_PURPOSE_CRIMINAL_INVESTIGATION}
+	const all = ententev1.ClassificationLevel_CLASSIFICATION_LEVEL_CONFIDENTIAL
 	return policy.Grants{
 		Systems: map[string]policy.System{
-			"registry": {Authority: "Police", Projects: []string{policy.AllProjects}},
-			"customs":  {Authority: "Customs"},
-			"team":     {Projects: []string{"harbour"}},
+			"registry": {Authority: "Police", Projects: []string{policy.AllProjects}, Permit: true, Clearance: all},
+			"customs":  {Authority: "Customs", Clearance: all},
+			"team":     {Projects: []string{"harbour"}, Clearance: all},
 		},
 		Officers: map[string]policy.Officer{
-			"ann": {Purposes: investigate, Projects: []string{policy.AllProjects}},
-			"bob": {Purposes: investigate, Projects: []string{"harbour"}},
+			"ann": {Purposes: investigate, Projects: []string{policy.AllProjects}, Clearance: all, Approve: true},
+			"bob": {Purposes: investigate, Projects: []string{"harbour"}, Clearance: all, Approve: true},
 		},
 	}
 }
@@ -107,6 +119,7 @@ type node struct {
 	w       *world
 	id      member.ID
 	ledger  *ledger.Ledger
+	trail   *audit.Log
 	address string
 	file    store.Options // of the data file, to open it again after stop
 	stop    func()        // ends the server and then the ledger; waits
@@ -115,7 +128,6 @@ type node struct {
 // start runs a node with a fresh data file; configure may change its configuration.
 func (w *world) start(id member.ID, configure ...func(*server.Config)) *node {
 	w.t.Helper()
-	seat := w.fed.Seat(id)
 	opts := store.Options{
 		Path: filepath.Join(w.t.TempDir(), "node.db"), Keys: store.Keyring{Current: bytes.Repeat([]byte{7}, 32)},
 		Now: time.Now, Rand: rand.Reader, InitialMmap: 1 << 30,
@@ -123,16 +135,12 @@ func (w *world) start(id member.ID, configure ...func(*server.Config)) *node {
 	w.must(store.Create(opts, []byte(id)))
 	file, err := store.Open(opts)
 	w.must(err)
-	held, err := ledger.Open(file, ledger.Config{
-		Self: id, IDKey: seat.IDKey, SigningKey: seat.Signing, Directory: w.directory,
-		CheckRecord: policy.CheckRecord, CheckRelease: policy.CheckRelease,
-		Now: time.Now, Rand: rand.Reader, Logger: slog.New(slog.DiscardHandler),
-	})
-	w.must(err)
+	held := w.hold(id, file, slog.New(slog.DiscardHandler))
 	certificate, err := w.fed.Certificate(member.Identity{Member: id, Kind: member.KindNode})
 	w.must(err)
 	cfg := server.Config{
-		Self: id, Ledger: held, Directory: w.directory, Grants: w.granted,
+		Self: id, Ledger: held.ledger, Directory: w.directory, Grants: w.granted, Trail: held.trail, Honey: held.honey, Expiry: w.expiry,
+		Profile: policy.DefaultProfile(), Audit: calls{w},
 		TLS: member.ServerTLS(fixed(certificate), func() *member.Roster { return w.directory().Roster }, id),
 		Now: w.now, Rand: rand.Reader, Logger: slog.New(slog.DiscardHandler),
 		CursorKey: bytes.Repeat([]byte{9}, 32), Version: "test",
@@ -145,10 +153,49 @@ func (w *world) start(id member.ID, configure ...func(*server.Config)) *node {
 	w.must(err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
-	n := &node{Server: served, w: w, id: id, ledger: held, address: listener.Addr().String(), file: opts}
-	n.stop = run(w, held, served, file, listener)
+	n := &node{Server: served, w: w, id: id, ledger: held.ledger, trail: held.trail, address: listener.Addr().String(), file: opts}
+	n.stop = run(w, held.ledger, served, file, listener)
+	w.change(func() { w.nodes[id] = n })
 	w.t.Cleanup(n.stop)
 	return n
+}
+
+// parts is what a node keeps in its data file.
+type parts struct {
+	ledger *ledger.Ledger
+	trail  *audit.Log
+	honey  *audit.Honey
+}
+
+func (w *world) expiry() policy.ExpiryClock {
+	return policy.ExpiryClock{Hide: w.now(), Erase: w.now()}
+}
+
+// hold opens what a node keeps, with the policy of a node.
+func (w *world) hold(id member.ID, file *store.Store, logger *slog.Logger) parts {
+	w.t.Helper()
+	seat := w.fed.Seat(id)
+	trail, err := audit.Open(file, audit.Config{
+		Self: id, Now: w.now, Rand: rand.Reader, SigningKey: func() ed25519.PrivateKey { return seat.Signing },
+		VerifyingKeys: func(of member.ID) []ed25519.PublicKey { return w.directory().Roster.VerifyingKeys(of) },
+	})
+	w.must(err)
+	held, err := ledger.Open(file, ledger.Config{
+		Self: id, IDKey: seat.IDKey, SigningKey: seat.Signing, Directory: w.directory,
+		CheckRecord: policy.CheckRecord, CheckRelease: policy.CheckRelease, Treat: policy.Treat, Compatible: policy.Compatible,
+		CheckAudience: func(r *ententev1.Record, a *ententev1.Audience) []*ententev1.FieldViolation {
+			return append(policy.CheckSpecial(policy.LabelOfRecord(r), a), policy.CheckTreatment(a.GetTreatment(), ledger.KindOf(r.GetBody()))...)
+		},
+		Sensitive: func(r *ententev1.Record) uint8 { return policy.Grounds(policy.LabelOfRecord(r)) },
+		Renewable: policy.DefaultProfile().Renewable, Trail: trail,
+		Expiry: func() (hide, erase time.Time) { return w.expiry().Hide, w.expiry().Erase },
+		Now:    w.now, Rand: rand.Reader, Logger: logger,
+	})
+	w.must(err)
+	trail.Bind(held.Commit)
+	honey, err := audit.OpenHoney(file, held.Commit)
+	w.must(err)
+	return parts{held, trail, honey}
 }
 
 func run(w *world, held *ledger.Ledger, served *server.Server, file *store.Store, listener net.Listener) func() {
@@ -222,6 +269,13 @@ func asking() *ententev1.Consultation {
 	return &ententev1.Consultation{Purpose: ententev1.Purpose_PURPOSE_CRIMINAL_INVESTIGATION, CaseReference: "case 1"}
 }
 
+// askingAs is asking on behalf of an officer: what another member's node passes on names one.
+func askingAs(officer string) *ententev1.Consultation {
+	c := asking()
+	c.Officer = officer
+	return c
+}
+
 // secret stands in records; no error may repeat it.
 const secret = "Zz-secret-Zz"
 
@@ -230,7 +284,7 @@ func personRecord(reference string, version uint64) *ententev1.Record {
 		Envelope: &ententev1.Envelope{
 			ProviderReference: reference, Version: version,
 			RecordedAt:  &timestamppb.Timestamp{Seconds: 1_790_000_000},
-			RetainUntil: &timestamppb.Timestamp{Seconds: 1_990_000_000},
+			RetainUntil: &timestamppb.Timestamp{Seconds: 1_940_000_000},
 			Purpose:     ententev1.Purpose_PURPOSE_CRIMINAL_INVESTIGATION,
 			Assertion:   ententev1.AssertionKind_ASSERTION_KIND_FACT,
 			Evaluation: &ententev1.Evaluation{

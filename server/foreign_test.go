@@ -46,11 +46,20 @@ func field(b []byte, number protowire.Number, value []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(b, number, protowire.BytesType), value)
 }
 
+// foreignEnvelope is the envelope of a record that XB released.
+func foreignEnvelope(project string) *ententev1.ReleasedEnvelope {
+	own := personRecord("r", 1).GetEnvelope()
+	return &ententev1.ReleasedEnvelope{
+		ProviderMember: "XB", ProjectId: project, Purpose: own.GetPurpose(), Handling: own.GetHandling(),
+		RetainUntil: own.GetRetainUntil(), Evaluation: own.GetEvaluation(), Assertion: own.GetAssertion(),
+	}
+}
+
 // foreignPractice is an encoded practice of XB.
 func foreignPractice(t testing.TB, number byte, project string) []byte {
 	t.Helper()
 	encoded, err := proto.Marshal(&ententev1.ReleasedRecord{
-		RecordId: []byte{number, 15: 0}, Envelope: &ententev1.ReleasedEnvelope{ProviderMember: "XB", ProjectId: project},
+		RecordId: []byte{number, 15: 0}, Envelope: foreignEnvelope(project),
 		Body: &ententev1.Body{Kind: &ententev1.Body_GoodPractice{GoodPractice: &ententev1.GoodPractice{}}},
 	})
 	if err != nil {

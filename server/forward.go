@@ -11,7 +11,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
-	"entente.example/entente/proto/member"
 	"entente.example/entente/server/policy"
 )
 
@@ -31,10 +30,10 @@ type forwarder struct {
 // admit narrows the consultation by the grants and names the officer from the certificate.
 func (s *forwarder) admit(ctx context.Context, c *ententev1.Consultation) (*ententev1.Consultation, ententev1.NetworkServiceClient, error) {
 	caller := callerOf(ctx).Identity
-	if caller.Member != s.cfg.Self || caller.Kind != member.KindOfficer {
+	if caller.Member != s.cfg.Self {
 		return nil, nil, errClosed // nodes ask the coordinator, not each other
 	}
-	narrowed, err := s.cfg.Grants().Narrow(caller, c)
+	narrowed, err := s.narrowed(callerOf(ctx), c)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -57,8 +56,11 @@ func (s *forwarder) GetView(ctx context.Context, request *ententev1.GetViewReque
 	if err != nil {
 		return nil, passOn(err)
 	}
+	var parts shown
+	parts.entities(response.GetEntities())
+	parts.associations(response.GetAssociations())
 	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, response)
-	return answer(cleared, ok)
+	return answer(ctx, s.Server, cleared, ok, parts.traces(s.Server, ctx, s.cfg.Self, consultation, nil))
 }
 
 // GetEntity forwards and passes the answer back.
@@ -71,8 +73,11 @@ func (s *forwarder) GetEntity(ctx context.Context, request *ententev1.GetEntityR
 	if err != nil {
 		return nil, passOn(err)
 	}
+	var parts shown
+	parts.entities(some(response.GetEntity()))
+	parts.associations(response.GetAssociations())
 	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, response)
-	return answer(cleared, ok)
+	return answer(ctx, s.Server, cleared, ok, parts.traces(s.Server, ctx, s.cfg.Self, consultation, nil))
 }
 
 // Watch forwards and passes on what comes, as long as the grants stay as they were.
@@ -97,15 +102,22 @@ func (s *forwarder) Watch(request *ententev1.WatchRequest, out grpc.ServerStream
 		if err != nil {
 			return passOn(err)
 		}
-		now, err := s.cfg.Grants().Narrow(callerOf(ctx).Identity, request.GetConsultation())
+		now, err := s.narrowed(callerOf(ctx), request.GetConsultation())
 		if err != nil {
 			return err
 		}
 		if !proto.Equal(now, consultation) {
 			return errGrantChanged // the call was opened with the wider scope
 		}
+		var parts shown
+		parts.entities(message.GetChangedEntities())
+		parts.associations(message.GetChangedAssociations())
+		t := untold("which view it is, or what is gone, and no record")
+		if len(parts.all) > 0 {
+			t = parts.traces(s.Server, ctx, s.cfg.Self, consultation, nil)
+		}
 		cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, message)
-		err = send(out, cleared, ok)
+		err = send(s.Server, out, cleared, ok, t)
 		if err != nil {
 			return err
 		}

@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,7 +18,6 @@ import (
 	"entente.example/entente/proto/member"
 	"entente.example/entente/server"
 	"entente.example/entente/server/ledger"
-	"entente.example/entente/server/policy"
 	"entente.example/entente/server/store"
 )
 
@@ -90,19 +88,12 @@ func (n *node) reopen() *ledger.Ledger {
 	file, err := store.Open(n.file)
 	n.w.must(err)
 	n.w.t.Cleanup(func() { n.w.must(file.Close()) })
-	return n.open(file, slog.New(slog.DiscardHandler))
+	return n.open(file, slog.New(slog.DiscardHandler)).ledger
 }
 
-func (n *node) open(file *store.Store, logger *slog.Logger) *ledger.Ledger {
+func (n *node) open(file *store.Store, logger *slog.Logger) parts {
 	n.w.t.Helper()
-	seat := n.w.fed.Seat(n.id)
-	held, err := ledger.Open(file, ledger.Config{
-		Self: n.id, IDKey: seat.IDKey, SigningKey: seat.Signing, Directory: n.w.directory,
-		CheckRecord: policy.CheckRecord, CheckRelease: policy.CheckRelease,
-		Now: time.Now, Rand: rand.Reader, Logger: logger,
-	})
-	n.w.must(err)
-	return held
+	return n.w.hold(n.id, file, logger)
 }
 
 // acknowledged pushes records one message after the other without waiting, and gives the references of those with a verdict
@@ -208,8 +199,9 @@ func (w *world) startAgain(id member.ID, options func(*store.Options), logger *s
 	options(&n.file)
 	file, err := store.Open(n.file)
 	w.must(err)
-	n.ledger = n.open(file, logger)
-	cfg.Ledger, cfg.Logger = n.ledger, logger
+	held := n.open(file, logger)
+	n.ledger, n.trail = held.ledger, held.trail
+	cfg.Ledger, cfg.Trail, cfg.Honey, cfg.Logger = held.ledger, held.trail, held.honey, logger
 	n.Server, err = server.New(cfg)
 	w.must(err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

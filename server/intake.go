@@ -47,11 +47,26 @@ func (s *intake) Get(ctx context.Context, request *ententev1.GetRequest) (*enten
 	if err != nil {
 		return nil, err
 	}
-	if held.GetAuthority() != authority {
+	if held.GetAuthority() != authority || !shownOwn(s.access(ctx, request.GetConsultation()), held) {
 		return nil, errNotFound
 	}
 	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, &ententev1.GetResponse{Record: held})
-	return answer(cleared, ok)
+	return answer(ctx, s.Server, cleared, ok, s.consultation(ctx, request.GetConsultation(), ledger.Name{Owner: s.cfg.Self, Record: id}))
+}
+
+// shownOwn says whether a system may see a record of its own authority. Of one whose content is erased, where it was is left,
+// and that is its authority's to know for any purpose.
+func shownOwn(a policy.Access, held *ententev1.HeldRecord) bool {
+	return held.GetErased() || policy.MayOwn(a, ownLabel(held))
+}
+
+// ownLabel is the label of an own record, with its retention as it was renewed.
+func ownLabel(held *ententev1.HeldRecord) policy.Label {
+	label := policy.LabelOfRecord(held.GetRecord())
+	if held.GetRetainUntil() != nil {
+		label.RetainUntil = held.GetRetainUntil().GetSeconds()
+	}
+	return label
 }
 
 // consulted is the authority of a system that may ask for the consultation's purpose.
@@ -75,19 +90,34 @@ func (s *intake) List(ctx context.Context, request *ententev1.ListRequest) (*ent
 	if err != nil {
 		return nil, err
 	}
+	wrong := policy.CheckCriteria(policy.Criteria{Kinds: request.GetKinds(), Others: len(request.GetKinds()) == 0})
+	if len(wrong) > 0 {
+		return nil, invalid(wrong)
+	}
 	kinds, some := commonKinds(request.GetKinds(), request.GetConsultation().GetScope().GetKinds())
 	response := &ententev1.ListResponse{}
+	access := s.access(ctx, request.GetConsultation())
 	if some {
 		response, err = s.list(bound, ledger.ListQuery{
 			Authority: authority, Kinds: kinds, Withdrawn: request.Withdrawn,
 			After: after, Limit: int(orDefault(request.GetPageSize(), defaultListRecords)),
+			Shows: func(held *ententev1.HeldRecord) bool { return shownOwn(access, held) },
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
 	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, response)
-	return answer(cleared, ok)
+	return answer(ctx, s.Server, cleared, ok, s.consultation(ctx, request.GetConsultation(), s.heldNames(response.GetRecords())...))
+}
+
+// heldNames are the names of own records.
+func (s *Server) heldNames(list []*ententev1.HeldRecord) []ledger.Name {
+	var names []ledger.Name
+	for _, held := range list {
+		names = append(names, ledger.Name{Owner: s.cfg.Self, Record: ledger.RecordID(held.GetRecordId())})
+	}
+	return names
 }
 
 func (s *intake) list(bound []byte, query ledger.ListQuery) (*ententev1.ListResponse, error) {
@@ -147,45 +177,6 @@ func orDefault(n, otherwise uint32) uint32 {
 		return otherwise
 	}
 	return n
-}
-
-// Release puts records before audiences. When it returns, the release is on disk.
-func (s *intake) Release(ctx context.Context, request *ententev1.ReleaseRequest) (*ententev1.ReleaseResponse, error) {
-	authority, err := s.authority(ctx)
-	if err != nil {
-		return nil, err
-	}
-	violations := policy.CheckAudiences(request.GetAudiences())
-	if len(violations) > 0 {
-		return nil, invalid(violations)
-	}
-	if len(request.GetAudiences()) == 0 && !request.GetReplace() {
-		return nil, invalidField("audiences", "are required, unless they replace the earlier ones")
-	}
-	verdicts, err := s.cfg.Ledger.Release(ctx, authority, request.GetProviderReferences(), request.GetAudiences(), request.GetReplace())
-	if err != nil {
-		return nil, err
-	}
-	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, &ententev1.ReleaseResponse{Verdicts: verdicts})
-	return answer(cleared, ok)
-}
-
-// Withdraw takes records back. When it returns, the withdrawal is on disk.
-func (s *intake) Withdraw(ctx context.Context, request *ententev1.WithdrawRequest) (*ententev1.WithdrawResponse, error) {
-	authority, err := s.authority(ctx)
-	if err != nil {
-		return nil, err
-	}
-	violations := policy.CheckReason(request.GetReason())
-	if len(violations) > 0 {
-		return nil, invalid(violations)
-	}
-	verdicts, err := s.cfg.Ledger.Withdraw(ctx, authority, request.GetProviderReferences(), request.GetReason())
-	if err != nil {
-		return nil, err
-	}
-	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, &ententev1.WithdrawResponse{Verdicts: verdicts})
-	return answer(cleared, ok)
 }
 
 type pushStream = grpc.BidiStreamingServer[ententev1.PushRequest, ententev1.PushResponse]

@@ -47,8 +47,12 @@ func (s *intake) PreviewReader(ctx context.Context, request *ententev1.PreviewRe
 			return nil, err
 		}
 	}
+	var names []ledger.Name
+	for _, one := range response.GetRecords() {
+		names = append(names, ledger.Name{Owner: s.cfg.Self, Record: ledger.RecordID(one.GetRecordId())})
+	}
 	cleared, ok := policy.ClearOwn(caller.Identity, s.cfg.Self, response)
-	return answer(cleared, ok)
+	return answer(ctx, s.Server, cleared, ok, s.consultation(ctx, request.GetConsultation(), names...))
 }
 
 // previewRecords puts one page of records into the response.
@@ -155,6 +159,11 @@ func (s *intake) GrantStream(ctx context.Context, request *ententev1.GrantStream
 	if granted.Sequence > 0 {
 		response.Entry = &ententev1.EntryRef{StreamId: id[:], Sequence: granted.Sequence}
 	}
+	entry := s.entry(ctx, ententev1.AuditOperation_AUDIT_OPERATION_ALTERATION, request.GetConsultation())
+	entry.Recipient = string(reader)
+	if response.GetEntry() != nil {
+		entry.Ranges = []*ententev1.AuditRange{{Owner: string(s.cfg.Self), StreamId: id[:], First: granted.Sequence, Last: granted.Sequence}}
+	}
 	cleared, ok := policy.ClearOwn(caller.Identity, s.cfg.Self, response)
-	return answer(cleared, ok)
+	return answer(ctx, s.Server, cleared, ok, told(entry))
 }

@@ -57,6 +57,8 @@ func (s *Server) logUnary(ctx context.Context, request any, info *grpc.UnaryServ
 func writes(method string) bool {
 	switch method {
 	case ententev1.IntakeService_Release_FullMethodName, ententev1.IntakeService_Withdraw_FullMethodName,
+		ententev1.IntakeService_DecideRelease_FullMethodName, ententev1.IntakeService_Restrict_FullMethodName,
+		ententev1.IntakeService_Hold_FullMethodName, ententev1.IntakeService_Renew_FullMethodName, ententev1.IntakeService_Permit_FullMethodName,
 		ententev1.IntakeService_GrantStream_FullMethodName, ententev1.ExchangeService_SubmitReceipts_FullMethodName:
 		return true
 	}
@@ -75,10 +77,21 @@ func (s *Server) logStream(srv any, stream grpc.ServerStream, info *grpc.StreamS
 	return err
 }
 
-// streamWith is a stream with a context of ours.
+// streamWith is a stream with a context of ours. It keeps the first message that comes, for the trail of a call that brings
+// its caller nothing.
 type streamWith struct {
 	grpc.ServerStream
-	ctx context.Context
+	ctx   context.Context
+	first any
+}
+
+// RecvMsg receives a message.
+func (s *streamWith) RecvMsg(m any) error {
+	err := s.ServerStream.RecvMsg(m)
+	if err == nil && s.first == nil {
+		s.first = m
+	}
+	return err
 }
 
 // Context is the call's context, with the caller, ended when the call is decided against.
@@ -92,7 +105,13 @@ func (s *Server) admitUnary(ctx context.Context, request any, info *grpc.UnarySe
 	}
 	ctx, cancel := context.WithTimeout(ctx, unaryDeadline)
 	defer cancel()
-	return handler(ctx, request)
+	ctx, call := withCallTrail(ctx)
+	response, err := handler(ctx, request)
+	err = s.traceRefused(ctx, call, info.FullMethod, request, err)
+	if err != nil {
+		return nil, err
+	}
+	return response, nil
 }
 
 // admitStream lets a stream in and keeps it in the registry, so that it ends when its caller loses the right to it. The
@@ -109,9 +128,12 @@ func (s *Server) admitStream(srv any, stream grpc.ServerStream, info *grpc.Strea
 		return err
 	}
 	defer done()
+	ctx, call := withCallTrail(ctx)
+	asked := &streamWith{ServerStream: stream, ctx: ctx}
 	result := make(chan error, 1)
 	go func() { // ends when the handler ends, at the latest when the stream fails after our return
-		result <- handler(srv, &streamWith{ServerStream: stream, ctx: ctx})
+		err := handler(srv, asked)
+		result <- s.traceRefused(ctx, call, info.FullMethod, asked.first, err)
 	}()
 	select {
 	case err = <-result:

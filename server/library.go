@@ -62,7 +62,15 @@ func (s *library) List(ctx context.Context, request *ententev1.LibraryServiceLis
 		return nil, err
 	}
 	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, response)
-	return answer(cleared, ok)
+	return answer(ctx, s.Server, cleared, ok, s.consultation(ctx, request.GetConsultation(), libraryNames(response.GetItems()...)...))
+}
+
+func libraryNames(items ...*ententev1.LibraryItem) []ledger.Name {
+	var names []ledger.Name
+	for _, item := range items {
+		names = append(names, ledger.Name{Owner: member.ID(item.GetOwner()), Record: ledger.RecordID(item.GetRecord().GetRecordId())})
+	}
+	return names
 }
 
 // after leaves out what earlier pages have brought.
@@ -132,8 +140,8 @@ func (s *library) item(ctx context.Context, c *ententev1.Consultation, projects 
 	if err != nil {
 		return nil, err
 	}
-	if !network.Understood(record) {
-		return nil, errNotFound // of a newer version: not shown until this one knows what it would show
+	if !network.Understood(record) || !policy.May(grants.AccessOf(identity, c, s.day()), policy.LabelOfReleased(record)) {
+		return nil, errNotFound // of a newer version: not shown until this one knows what it would show; or not for this purpose
 	}
 	return &ententev1.LibraryItem{Owner: string(owner), Record: record}, nil
 }
@@ -157,5 +165,5 @@ func (s *library) Get(ctx context.Context, request *ententev1.LibraryServiceGetR
 		return nil, err
 	}
 	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, &ententev1.LibraryServiceGetResponse{Item: item})
-	return answer(cleared, ok)
+	return answer(ctx, s.Server, cleared, ok, s.consultation(ctx, request.GetConsultation(), libraryNames(item)...))
 }

@@ -53,7 +53,7 @@ func foreign(t testing.TB, number byte, project string, edit func(*ententev1.Goo
 	body := &ententev1.GoodPractice{Context: &ententev1.LessonContext{}, State: ententev1.LessonState_LESSON_STATE_IMPLEMENTED}
 	edit(body)
 	encoded, err := proto.Marshal(&ententev1.ReleasedRecord{
-		RecordId: []byte{number, 15: 0}, Envelope: &ententev1.ReleasedEnvelope{ProviderMember: "XB", ProjectId: project},
+		RecordId: []byte{number, 15: 0}, Envelope: foreignEnvelope(project),
 		Body: &ententev1.Body{Kind: &ententev1.Body_GoodPractice{GoodPractice: body}},
 	})
 	if err != nil {

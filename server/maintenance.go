@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"time"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 )
@@ -14,4 +15,8 @@ type Maintenance interface {
 	// Reseal reads the sealing keys again and seals anew what older keys have sealed. progress is told values looked at,
 	// values there are, and values sealed anew.
 	Reseal(ctx context.Context, progress func(done, total, resealed uint64)) error
+	// Compact writes the data file anew without what was erased. progress is told values copied, and how many there are.
+	Compact(ctx context.Context, progress func(done, total uint64)) (*ententev1.CompactResult, error)
+	// Erased is how many erased values the file still has the bytes of, and since when at the latest.
+	Erased() (values uint64, since time.Time)
 }

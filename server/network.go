@@ -19,11 +19,12 @@ import (
 
 // NetworkView is the merged view that a node computes: *network.Network.
 type NetworkView interface {
-	// View is the view of one reader: made of what that reader may see and nothing else. Safe for concurrent use; the
-	// answer does not change.
-	View(reader member.ID, scope *ententev1.Scope) *network.View
-	// Stands says whether nothing that the view was made of has been withdrawn or hidden since.
-	Stands(view *network.View) bool
+	// For is the view of one reader: made of what that reader may see, and the lens lets through, and nothing else. Safe for
+	// concurrent use; the answer does not change.
+	For(reader member.ID, scope *ententev1.Scope, lens network.Lens) *network.View
+	// Stands says whether nothing that the view was made of has been withdrawn or hidden since, or is over by the day, in
+	// seconds since 1970.
+	Stands(view *network.View, day int64) bool
 	// Changed is closed when a view may have changed since it was asked for.
 	Changed() <-chan struct{}
 }
@@ -43,39 +44,89 @@ type views struct {
 	recent *recentViews
 }
 
-// asked is for whom a view is made, and the scope. Another member's node has applied that member's grants; for the own
-// officers it is done here.
-func (s *views) asked(ctx context.Context, c *ententev1.Consultation) (member.ID, *ententev1.Scope, error) {
+// question is what a view is made for: the reader, what it asks about, and what it may see of that.
+type question struct {
+	reader member.ID
+	scope  *ententev1.Scope
+	lens   network.Lens
+}
+
+// asked is what a consultation asks. Another member's node has applied that member's grants, and names the officer who asks;
+// for the own people both is done here.
+func (s *views) asked(ctx context.Context, c *ententev1.Consultation) (question, error) {
 	caller := callerOf(ctx)
+	wrong := policy.CheckCriteria(policy.Criteria{Kinds: c.GetScope().GetKinds(), Others: len(c.GetScope().GetKinds()) == 0 || len(c.GetScope().GetProjects()) > 0})
+	if len(wrong) > 0 {
+		return question{}, invalid(wrong)
+	}
 	if caller.Member != s.cfg.Self {
-		return caller.Member, c.GetScope(), nil
+		if c.GetOfficer() == "" {
+			return question{}, invalidField("consultation.officer", "is required: somebody in person asks")
+		}
+		return question{caller.Member, c.GetScope(), lensOf(policy.AccessOfMember(c, s.day()))}, nil
 	}
-	narrowed, err := s.cfg.Grants().Narrow(caller.Identity, c)
+	narrowed, err := s.narrowed(caller, c)
 	if err != nil {
-		return "", nil, err
+		return question{}, err
 	}
-	return caller.Member, narrowed.GetScope(), nil
+	return question{caller.Member, narrowed.GetScope(), lensOf(s.access(ctx, c))}, nil
+}
+
+// narrowed is a consultation of one of the own people as the member's grants leave it. Somebody in person must stand behind it.
+func (s *Server) narrowed(c caller, asked *ententev1.Consultation) (*ententev1.Consultation, error) {
+	grants := s.cfg.Grants()
+	err := grants.MustName(c.Identity, asked)
+	if err != nil {
+		return nil, err
+	}
+	narrowed, err := grants.Narrow(c.Identity, asked)
+	if err != nil {
+		return nil, err
+	}
+	narrowed.ProtectedReason = asked.GetProtectedReason()
+	if narrowed.Scope == nil {
+		narrowed.Scope = &ententev1.Scope{}
+	}
+	clearance := grants.AccessOf(c.Identity, asked, s.day()).Clearance
+	said := asked.GetScope().GetClearance()
+	if said != ententev1.ClassificationLevel_CLASSIFICATION_LEVEL_UNSPECIFIED {
+		clearance = min(clearance, said)
+	}
+	narrowed.Scope.Clearance = clearance
+	return narrowed, nil
+}
+
+// lensOf is what an access lets through of a merged view.
+func lensOf(a policy.Access) network.Lens {
+	return network.Lens{
+		Key: fmt.Sprintf("%d/%d/%t", a.Purpose, a.Clearance, a.ProtectedReason), Day: a.Day,
+		Lets: func(label any) bool {
+			known, ok := label.(policy.Label)
+			return ok && policy.MayBulk(a, known)
+		},
+	}
 }
 
 // GetView answers a page of the reader's view: entities first, then associations.
 func (s *views) GetView(ctx context.Context, request *ententev1.GetViewRequest) (*ententev1.GetViewResponse, error) {
-	reader, scope, err := s.asked(ctx, request.GetConsultation())
+	q, err := s.asked(ctx, request.GetConsultation())
 	if err != nil {
 		return nil, err
 	}
-	view := s.cfg.View.View(reader, scope)
-	bound, err := viewBinding(callerOf(ctx), reader, request.GetConsultation(), scope)
+	view := s.cfg.View.For(q.reader, q.scope, q.lens)
+	bound, err := viewBinding(callerOf(ctx), q, request.GetConsultation())
 	if err != nil {
 		return nil, err
 	}
 	from := 0
 	if len(request.GetPageToken()) > 0 {
-		view, from, err = s.resume(bound, reader, request.GetPageToken(), view)
+		view, from, err = s.resume(bound, q.reader, request.GetPageToken(), view)
 		if err != nil {
 			return nil, err
 		}
 	}
-	s.recent.keep(reader, view, s.cfg.View.Stands)
+	day := s.day()
+	s.recent.keep(q.reader, view, func(v *network.View) bool { return s.cfg.View.Stands(v, day) })
 	response, next := viewPage(view, from, int(orDefault(request.GetPageSize(), defaultViewPage)))
 	if next > 0 {
 		token := binary.BigEndian.AppendUint64(nil, uint64(next))
@@ -85,18 +136,30 @@ func (s *views) GetView(ctx context.Context, request *ententev1.GetViewRequest) 
 			return nil, err
 		}
 	}
-	cleared, ok := policy.ClearFor(callerOf(ctx).Member, reader, response)
-	return answer(cleared, ok)
+	var parts shown
+	parts.entities(response.GetEntities())
+	parts.associations(response.GetAssociations())
+	return answerView(ctx, s, q, request.GetConsultation(), view, response, &parts)
+}
+
+// answerView answers a part of a view, once it is in the trail what it shows, and if all of it still stands then.
+func answerView[T any](ctx context.Context, s *views, q question, c *ententev1.Consultation, view *network.View, response *T, parts *shown) (*T, error) {
+	cleared, ok := policy.ClearFor(callerOf(ctx).Member, q.reader, response)
+	checked, err := answer(ctx, s.Server, cleared, ok, parts.traces(s.Server, ctx, q.reader, c, view.Info().GetTablesHash()))
+	if err == nil && !s.cfg.View.Stands(view, s.day()) {
+		return nil, errViewChanged
+	}
+	return checked, err
 }
 
 // viewBinding is what a page token is good for: the same caller asking for the same officer and purpose within the same
 // scope. So a token from a wider scope opens nothing once the scope is narrowed.
-func viewBinding(c caller, reader member.ID, asked *ententev1.Consultation, scope *ententev1.Scope) ([]byte, error) {
-	within, err := proto.MarshalOptions{Deterministic: true}.Marshal(scope)
+func viewBinding(c caller, q question, asked *ententev1.Consultation) ([]byte, error) {
+	within, err := proto.MarshalOptions{Deterministic: true}.Marshal(q.scope)
 	if err != nil {
 		return nil, fmt.Errorf("encode the scope: %w", err)
 	}
-	return binding("view", c.String(), string(reader), asked.GetOfficer(), numbers([]ententev1.Purpose{asked.GetPurpose()}), string(within)), nil
+	return binding("view", c.String(), string(q.reader), asked.GetOfficer(), q.lens.Key, string(within)), nil
 }
 
 // resume finds the view that a page token belongs to: the one of now, or one that was kept and of which nothing has been
@@ -111,7 +174,7 @@ func (s *views) resume(bound []byte, reader member.ID, token []byte, now *networ
 	if string(now.Info().GetHash()) != hash {
 		view = s.recent.find(reader, hash)
 	}
-	if view == nil || !s.cfg.View.Stands(view) || from > uint64(len(view.Entities())+len(view.Associations())) {
+	if view == nil || !s.cfg.View.Stands(view, s.day()) || from > uint64(len(view.Entities())+len(view.Associations())) {
 		return nil, 0, errViewChanged
 	}
 	return view, int(from), nil
@@ -140,11 +203,11 @@ func viewPage(view *network.View, from, limit int) (*ententev1.GetViewResponse, 
 
 // GetEntity answers one entity by any of its visible records, with its associations.
 func (s *views) GetEntity(ctx context.Context, request *ententev1.GetEntityRequest) (*ententev1.GetEntityResponse, error) {
-	reader, scope, err := s.asked(ctx, request.GetConsultation())
+	q, err := s.asked(ctx, request.GetConsultation())
 	if err != nil {
 		return nil, err
 	}
-	view := s.cfg.View.View(reader, scope)
+	view := s.cfg.View.For(q.reader, q.scope, q.lens)
 	at, ok := view.Entity([16]byte(request.GetHandle()))
 	if !ok {
 		return nil, errNotFound
@@ -152,8 +215,10 @@ func (s *views) GetEntity(ctx context.Context, request *ententev1.GetEntityReque
 	response := &ententev1.GetEntityResponse{
 		View: view.Info(), Entity: view.Entities()[at], Associations: view.AssociationsOf(at),
 	}
-	cleared, ok := policy.ClearFor(callerOf(ctx).Member, reader, response)
-	return answer(cleared, ok)
+	var parts shown
+	parts.entities(some(response.GetEntity()))
+	parts.associations(response.GetAssociations())
+	return answerView(ctx, s, q, request.GetConsultation(), view, response, &parts)
 }
 
 // Watch tells the state of the reader's view and then what changes. Changes that follow close on each other come
@@ -163,20 +228,38 @@ func (s *views) Watch(request *ententev1.WatchRequest, out grpc.ServerStreamingS
 	var last *network.View
 	for {
 		changed := s.cfg.View.Changed() // asked before computing: what comes meanwhile wakes us again
-		reader, scope, err := s.asked(ctx, request.GetConsultation())
+		q, err := s.asked(ctx, request.GetConsultation())
 		if err != nil {
 			return err
 		}
 		done := s.working(ctx)
-		view := s.cfg.View.View(reader, scope)
+		view := s.cfg.View.For(q.reader, q.scope, q.lens)
 		messages := watched(last, view)
 		done()
 		for _, message := range messages {
-			cleared, ok := policy.ClearFor(callerOf(ctx).Member, reader, message)
-			err = send(out, cleared, ok)
+			var parts shown
+			parts.entities(message.GetChangedEntities())
+			parts.associations(message.GetChangedAssociations())
+			t := untold("which view it is, or what is gone, and no record")
+			if len(parts.all) > 0 {
+				t = parts.traces(s.Server, ctx, q.reader, request.GetConsultation(), view.Info().GetTablesHash())
+			}
+			err = s.trace(ctx, t)
 			if err != nil {
 				return err
 			}
+			if !s.cfg.View.Stands(view, s.day()) {
+				view = nil // it is not told any more: the next round tells what has become of it
+				break
+			}
+			cleared, ok := policy.ClearFor(callerOf(ctx).Member, q.reader, message)
+			err = send(s.Server, out, cleared, ok, untold("what is in the trail already"))
+			if err != nil {
+				return err
+			}
+		}
+		if view == nil {
+			continue
 		}
 		last = view
 		err = s.await(ctx, changed)

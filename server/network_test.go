@@ -17,6 +17,7 @@ import (
 	"entente.example/entente/proto/member"
 	"entente.example/entente/server"
 	"entente.example/entente/server/network"
+	"entente.example/entente/server/policy"
 )
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -43,7 +44,7 @@ func released(t testing.TB, n int, readers ...member.ID) network.Item {
 		RecordId: id[:],
 		Envelope: &ententev1.ReleasedEnvelope{
 			ProviderMember: "XA", RecordedAt: &timestamppb.Timestamp{Seconds: 1_790_000_000},
-			Purpose: 3, Assertion: 1, RetainUntil: &timestamppb.Timestamp{Seconds: 1_990_000_000},
+			Purpose: 3, Assertion: 1, RetainUntil: &timestamppb.Timestamp{Seconds: 1_940_000_000},
 			Evaluation: &ententev1.Evaluation{Scheme: 1, SourceCode: "A", InformationCode: "1"},
 			Handling:   &ententev1.HandlingConditions{Codes: []ententev1.HandlingCode{1}},
 		},
@@ -57,13 +58,19 @@ func released(t testing.TB, n int, readers ...member.ID) network.Item {
 	return network.Item{
 		Stream: 1, Sequence: uint64(n) + 1, Owner: "XA", Record: id, Kind: ententev1.RecordKind_RECORD_KIND_PERSON,
 		Released: encoded, PayloadHash: sha256.Sum256(encoded), AllMembers: true, Readers: append(readers, "XA"),
+		RetainUntil: 1_940_000_000, Label: policy.LabelOf(encoded),
 	}
 }
 
 // pages reads a whole view and gives its entities and how many pages it took.
 func pages(t testing.TB, conn *grpc.ClientConn, size uint32) (entities []*ententev1.ViewEntity, count int) {
 	t.Helper()
-	request := &ententev1.GetViewRequest{Consultation: asking(), PageSize: size}
+	return pagesAs(t, conn, "ann", size)
+}
+
+func pagesAs(t testing.TB, conn *grpc.ClientConn, officer string, size uint32) (entities []*ententev1.ViewEntity, count int) {
+	t.Helper()
+	request := &ententev1.GetViewRequest{Consultation: askingAs(officer), PageSize: size}
 	for {
 		page, err := ententev1.NewNetworkServiceClient(conn).GetView(patient(t), request)
 		if err != nil {
@@ -95,11 +102,11 @@ func TestViewsArePagedAndEachMembersOwn(t *testing.T) {
 		}
 	}
 	hidden := released(t, 10).Record
-	_, err := ententev1.NewNetworkServiceClient(n.peer("XB")).GetEntity(patient(t), &ententev1.GetEntityRequest{Consultation: asking(), Handle: hidden[:]})
+	_, err := ententev1.NewNetworkServiceClient(n.peer("XB")).GetEntity(patient(t), &ententev1.GetEntityRequest{Consultation: askingAs("ann"), Handle: hidden[:]})
 	w.must(err)
 	outside := ententev1.NewNetworkServiceClient(n.peer("XC"))
-	_, forbidden := outside.GetEntity(patient(t), &ententev1.GetEntityRequest{Consultation: asking(), Handle: hidden[:]})
-	_, absent := outside.GetEntity(patient(t), &ententev1.GetEntityRequest{Consultation: asking(), Handle: make([]byte, 16)})
+	_, forbidden := outside.GetEntity(patient(t), &ententev1.GetEntityRequest{Consultation: askingAs("ann"), Handle: hidden[:]})
+	_, absent := outside.GetEntity(patient(t), &ententev1.GetEntityRequest{Consultation: askingAs("ann"), Handle: make([]byte, 16)})
 	wantCode(t, forbidden, codes.NotFound)
 	if forbidden.Error() != absent.Error() {
 		t.Errorf("forbidden is %q, absent is %q", forbidden, absent)
@@ -114,9 +121,9 @@ func TestAPageTokenIsGoodForItsReaderAndWhileItsViewIsKept(t *testing.T) {
 	}
 	n := w.start("COORD", func(c *server.Config) { c.View = held })
 	client := ententev1.NewNetworkServiceClient(n.peer("XB"))
-	first, err := client.GetView(patient(t), &ententev1.GetViewRequest{Consultation: asking(), PageSize: 2})
+	first, err := client.GetView(patient(t), &ententev1.GetViewRequest{Consultation: askingAs("ann"), PageSize: 2})
 	w.must(err)
-	next := &ententev1.GetViewRequest{Consultation: asking(), PageSize: 2, PageToken: first.GetNextPageToken()}
+	next := &ententev1.GetViewRequest{Consultation: askingAs("ann"), PageSize: 2, PageToken: first.GetNextPageToken()}
 	_, err = ententev1.NewNetworkServiceClient(n.peer("XC")).GetView(patient(t), next)
 	wantCode(t, err, codes.InvalidArgument)
 
@@ -128,7 +135,7 @@ func TestAPageTokenIsGoodForItsReaderAndWhileItsViewIsKept(t *testing.T) {
 	}
 	for i := 5; i < 12; i++ { // more views than are kept
 		held.Add(released(t, i, "COORD", "XB", "XC"))
-		_, err = client.GetView(patient(t), &ententev1.GetViewRequest{Consultation: asking(), PageSize: 2})
+		_, err = client.GetView(patient(t), &ententev1.GetViewRequest{Consultation: askingAs("ann"), PageSize: 2})
 		w.must(err)
 	}
 	_, err = client.GetView(patient(t), next)
@@ -140,7 +147,7 @@ func TestWatchTellsWhatChangesInTheReadersViewAndNothingElse(t *testing.T) {
 	held := network.New("COORD", alone{})
 	held.Add(released(t, 1, "COORD", "XB", "XC"))
 	n := w.start("COORD", func(c *server.Config) { c.View, c.Limits.WatchInterval = held, time.Millisecond })
-	watch, err := ententev1.NewNetworkServiceClient(n.peer("XC")).Watch(patient(t), &ententev1.WatchRequest{Consultation: asking()})
+	watch, err := ententev1.NewNetworkServiceClient(n.peer("XC")).Watch(patient(t), &ententev1.WatchRequest{Consultation: askingAs("ann")})
 	w.must(err)
 	state, err := watch.Recv()
 	w.must(err)
@@ -180,18 +187,18 @@ func TestAMembersNodeForwardsItsOfficersQuestionsWithinTheirGrants(t *testing.T)
 	n := w.start("XB", func(c *server.Config) { c.Coordinator = caller{coordinator.peer("XB")} })
 
 	ann, _ := pages(t, n.officer("ann"), 1)
-	bob, _ := pages(t, n.officer("bob"), 1)
+	bob, _ := pagesAs(t, n.officer("bob"), "bob", 1)
 	if len(ann) != 2 || len(bob) != 1 {
 		t.Errorf("ann sees %d, bob (of one project) %d", len(ann), len(bob))
 	}
-	_, err := ententev1.NewNetworkServiceClient(n.officer("zoe")).GetView(patient(t), &ententev1.GetViewRequest{Consultation: asking()})
+	_, err := ententev1.NewNetworkServiceClient(n.officer("zoe")).GetView(patient(t), &ententev1.GetViewRequest{Consultation: askingAs("ann")})
 	wantCode(t, err, codes.PermissionDenied)
-	_, err = ententev1.NewNetworkServiceClient(n.peer("XC")).GetView(patient(t), &ententev1.GetViewRequest{Consultation: asking()})
+	_, err = ententev1.NewNetworkServiceClient(n.peer("XC")).GetView(patient(t), &ententev1.GetViewRequest{Consultation: askingAs("ann")})
 	wantCode(t, err, codes.PermissionDenied)
 	client := ententev1.NewNetworkServiceClient(n.officer("ann"))
-	_, err = client.GetEntity(patient(t), &ententev1.GetEntityRequest{Consultation: asking(), Handle: make([]byte, 16)})
+	_, err = client.GetEntity(patient(t), &ententev1.GetEntityRequest{Consultation: askingAs("ann"), Handle: make([]byte, 16)})
 	wantCode(t, err, codes.NotFound)
-	watch, err := client.Watch(patient(t), &ententev1.WatchRequest{Consultation: asking()})
+	watch, err := client.Watch(patient(t), &ententev1.WatchRequest{Consultation: askingAs("ann")})
 	w.must(err)
 	_, err = watch.Recv()
 	w.must(err)
@@ -202,7 +209,7 @@ func TestAMembersNodeForwardsItsOfficersQuestionsWithinTheirGrants(t *testing.T)
 		t.Errorf("watched: %v", change)
 	}
 	coordinator.stop()
-	_, err = client.GetView(patient(t), &ententev1.GetViewRequest{Consultation: asking()})
+	_, err = client.GetView(patient(t), &ententev1.GetViewRequest{Consultation: askingAs("ann")})
 	wantCode(t, err, codes.Unavailable)
 }
 
@@ -215,9 +222,9 @@ func TestAPageTokenBringsNothingBackThatWasWithdrawn(t *testing.T) {
 	held.Add(released(t, 4, "COORD", "XC"))
 	n := w.start("COORD", func(c *server.Config) { c.View = held })
 	client := ententev1.NewNetworkServiceClient(n.peer("XB"))
-	first, err := client.GetView(patient(t), &ententev1.GetViewRequest{Consultation: asking(), PageSize: 1})
+	first, err := client.GetView(patient(t), &ententev1.GetViewRequest{Consultation: askingAs("ann"), PageSize: 1})
 	w.must(err)
-	next := &ententev1.GetViewRequest{Consultation: asking(), PageSize: 10, PageToken: first.GetNextPageToken()}
+	next := &ententev1.GetViewRequest{Consultation: askingAs("ann"), PageSize: 10, PageToken: first.GetNextPageToken()}
 
 	held.Withdraw(1, 5) // nothing that XB saw
 	_, err = client.GetView(patient(t), next)
@@ -235,9 +242,9 @@ func TestAPageTokenIsGoodForItsScopeOnly(t *testing.T) {
 	}
 	n := w.start("COORD", func(c *server.Config) { c.View = held })
 	client := ententev1.NewNetworkServiceClient(n.peer("XB"))
-	first, err := client.GetView(patient(t), &ententev1.GetViewRequest{Consultation: asking(), PageSize: 1})
+	first, err := client.GetView(patient(t), &ententev1.GetViewRequest{Consultation: askingAs("ann"), PageSize: 1})
 	w.must(err)
-	narrowed := asking()
+	narrowed := askingAs("ann")
 	narrowed.Scope = &ententev1.Scope{Projects: []string{"harbour"}}
 	_, err = client.GetView(patient(t), &ententev1.GetViewRequest{Consultation: narrowed, PageToken: first.GetNextPageToken()})
 	wantCode(t, err, codes.InvalidArgument)
@@ -248,7 +255,7 @@ func TestAForwardedWatchEndsWhenItsGrantsAreNarrowed(t *testing.T) {
 	held := network.New("COORD", alone{})
 	coordinator := w.start("COORD", func(c *server.Config) { c.View, c.Limits.WatchInterval = held, time.Millisecond })
 	n := w.start("XB", func(c *server.Config) { c.Coordinator = caller{coordinator.peer("XB")} })
-	watch, err := ententev1.NewNetworkServiceClient(n.officer("ann")).Watch(patient(t), &ententev1.WatchRequest{Consultation: asking()})
+	watch, err := ententev1.NewNetworkServiceClient(n.officer("ann")).Watch(patient(t), &ententev1.WatchRequest{Consultation: askingAs("ann")})
 	w.must(err)
 	_, err = watch.Recv()
 	w.must(err)

@@ -113,6 +113,13 @@ func (s *intake) receive(stream pushStream, authority string, window chan<- *pus
 		if err != nil || now != authority {
 			return errGrantChanged
 		}
+		asked := request.GetConsultation()
+		if asked != nil {
+			err = s.cfg.Grants().MayAsk(callerOf(ctx).Identity, asked)
+			if err != nil {
+				return err
+			}
+		}
 		began := s.cfg.Now()
 		message, err := s.checkPush(request, authority)
 		if err != nil {
@@ -121,7 +128,7 @@ func (s *intake) receive(stream pushStream, authority string, window chan<- *pus
 		s.worked(callerOf(ctx).Identity, began)
 		if len(message.items) > 0 {
 			// What was received is finished even if the call ends meanwhile; the ledger ends it when it stops.
-			message.wait = s.cfg.Ledger.Enqueue(context.WithoutCancel(ctx), authority, message.items)
+			message.wait = s.cfg.Ledger.Enqueue(s.acting(context.WithoutCancel(ctx), asked), authority, message.items)
 		}
 		select {
 		case window <- message:
@@ -152,10 +159,11 @@ func (s *intake) answer(stream pushStream, message *pushed) error {
 	}
 	cleared, ok := policy.ClearOwn(callerOf(stream.Context()).Identity, s.cfg.Self,
 		&ententev1.PushResponse{Batch: message.batch, Verdicts: message.verdicts})
-	if !ok {
-		return errNotFound
+	verdictsTold, err := answer(stream.Context(), s.Server, cleared, ok, untold("verdicts: the ledger has put what was taken into the trail"))
+	if err != nil {
+		return err
 	}
-	return stream.Send(cleared.Value())
+	return stream.Send(verdictsTold)
 }
 
 // checkPush checks each item by itself.

@@ -60,7 +60,7 @@ func (p *pull) grant(info *ledger.StreamInfo) error {
 		return err
 	}
 	batch := &ententev1.GrantBatch{StreamId: info.ID[:], Grants: []*ententev1.SignedDocument{document}}
-	return p.sendOf(info, &ententev1.PullResponse{Content: &ententev1.PullResponse_Grants{Grants: batch}})
+	return p.sendOf(info, &ententev1.PullResponse{Content: &ententev1.PullResponse_Grants{Grants: batch}}, untold("who reads a stream, and no record"))
 }
 
 // withdrawn is what the caller of a relayed pull knows to be withdrawn: the targets of the withdrawals that it was told of,

@@ -36,7 +36,7 @@ func (s *rosters) GetRoster(ctx context.Context, request *ententev1.GetRosterReq
 		}
 	}
 	cleared, ok := policy.ClearAmong(callerOf(ctx).Member, roster.Members(), response)
-	return answer(cleared, ok)
+	return answer(ctx, s.Server, cleared, ok, untold("who is in, and no record"))
 }
 
 // digestOf is SHA-256 over lists, each behind its length.
@@ -71,5 +71,5 @@ func (s *rosters) ListProjectDocuments(ctx context.Context, request *ententev1.L
 		return nil, errNotFound
 	}
 	cleared, ok := policy.ClearFor(reader, reader, response) // made of cleared parts only
-	return answer(cleared, ok)
+	return answer(ctx, s.Server, cleared, ok, untold("who is in, and no record"))
 }

@@ -38,6 +38,7 @@ import (
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
+	"entente.example/entente/server/audit"
 	"entente.example/entente/server/ledger"
 	"entente.example/entente/server/policy"
 	"entente.example/entente/server/store"
@@ -75,6 +76,22 @@ type Config struct {
 	// ProjectDocuments is the chain of a project of the Directory, in order of number, as it was signed. Optional: without
 	// it the node hands on no project.
 	ProjectDocuments func(project string) []*ententev1.SignedDocument
+	// Trail is the audit trail: what leaves, and what is changed, is in it first.
+	Trail *audit.Log
+	// Expiry is the clock by which records expire, asked anew for each decision.
+	Expiry func() policy.ExpiryClock
+	// ConfirmClock takes an operator's word that the node's clock is right, and says until when it counts. Optional.
+	ConfirmClock func() (until time.Time)
+	// Witness is the member that countersigns the trail; empty: none can be had. Optional.
+	Witness func() member.ID
+	// Profile is how long the member keeps records, and when it reviews them.
+	Profile policy.Profile
+	// Compacted is when the data file was compacted last since the start. Optional.
+	Compacted func() time.Time
+	// Honey keeps which own records nobody has a reason to look at. Optional.
+	Honey *audit.Honey
+	// Audit asks other members' nodes about the own records. Optional: without it nothing is reconciled.
+	Audit AuditCaller
 	// Maintenance is what operators may have done with the data file. Optional: without it they are told that this node
 	// does not do it.
 	Maintenance Maintenance
@@ -96,6 +113,7 @@ type Config struct {
 func (c *Config) check() error {
 	missing := map[string]bool{
 		"Self": c.Self == "", "Ledger": c.Ledger == nil, "Directory": c.Directory == nil, "Grants": c.Grants == nil,
+		"Trail": c.Trail == nil, "Expiry": c.Expiry == nil,
 		"TLS": c.TLS == nil, "Now": c.Now == nil, "Rand": c.Rand == nil, "Logger": c.Logger == nil,
 	}
 	for field, isMissing := range missing {
@@ -123,6 +141,7 @@ type Server struct {
 	grpc      *grpc.Server
 	health    *health
 	growth    growth
+	alerts    *alerts
 }
 
 // New makes a server and starts nothing. It fails if the configuration is not complete or a method that it would serve
@@ -149,6 +168,10 @@ func New(cfg Config) (*Server, error) {
 		cfg: cfg, table: policy.NewTable(), sealer: sealer, validator: validator, soundness: soundness,
 		calls: newCalls(), gate: newGate(cfg.Quotas, cfg.Now), upkeep: newGate(cfg.Quotas, cfg.Now), health: newHealth(cfg.Now),
 	}
+	s.alerts, err = newAlerts(cfg)
+	if err != nil {
+		return nil, err
+	}
 	s.grpc = grpc.NewServer(s.options()...)
 	s.register()
 	for service, info := range s.grpc.GetServiceInfo() {
@@ -168,6 +191,7 @@ func (s *Server) register() {
 	ententev1.RegisterLibraryServiceServer(s.grpc, &library{Server: s})
 	ententev1.RegisterRosterServiceServer(s.grpc, &rosters{Server: s})
 	ententev1.RegisterAdminServiceServer(s.grpc, &admin{Server: s})
+	ententev1.RegisterAuditServiceServer(s.grpc, &audits{Server: s})
 	if s.cfg.View != nil {
 		ententev1.RegisterNetworkServiceServer(s.grpc, &views{Server: s, recent: newRecentViews()})
 	}
@@ -208,6 +232,7 @@ func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { s.decideRegularly(serving) })
 	beside.Go(func() { s.awaitLedger(serving) })
+	beside.Go(func() { s.watchHoney(serving) })
 	beside.Go(func() { s.growth.follow(serving, s.cfg.Ledger, s.cfg.Now) })
 	var err error
 	select {

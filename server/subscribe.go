@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/grpc"
 
@@ -70,9 +71,14 @@ type subscription struct {
 	position vector
 	// skipped are released entries that were already erased when this call passed them: no notice of their withdrawal.
 	skipped map[place]struct{}
+	// awaited are records of which it was told that another release stands: should that be gone before it comes by, its
+	// withdrawal is told all the same.
+	awaited map[ledger.Name]struct{}
 	pending *ententev1.SubscribeResponse
-	size    int  // of pending, in bytes, about
-	midway  bool // the last message sent did not say current
+	gone    uint64                  // how many payloads had been erased when the first item of pending was read
+	ranges  []*ententev1.AuditRange // of the records in pending
+	size    int                     // of pending, in bytes, about
+	midway  bool                    // the last message sent did not say current
 }
 
 type place struct {
@@ -96,7 +102,7 @@ func (s *subscriptions) Subscribe(request *ententev1.SubscribeRequest, out grpc.
 	sub := &subscription{
 		Server: s.Server, out: out, caller: c.Identity, request: request, bound: bound,
 		areas: filterOf(request.GetCrimeAreas()), position: position,
-		skipped: make(map[place]struct{}), pending: &ententev1.SubscribeResponse{},
+		skipped: make(map[place]struct{}), awaited: make(map[ledger.Name]struct{}), pending: &ententev1.SubscribeResponse{},
 	}
 	kinds, some := commonKinds(request.GetKinds(), request.GetConsultation().GetScope().GetKinds())
 	sub.kinds = filterOf(kinds)
@@ -199,6 +205,9 @@ func (s *subscription) stream(ctx context.Context, info *ledger.StreamInfo) erro
 		if ctx.Err() != nil {
 			return ended(ctx)
 		}
+		if len(s.pending.GetItems()) == 0 {
+			s.gone = s.cfg.Ledger.Gone()
+		}
 		entries, err := s.cfg.Ledger.Follow(info.No, s.position[named(info.Owner, info.ID)]+1, followSlice)
 		if err != nil {
 			return err
@@ -222,6 +231,9 @@ func (s *subscription) entry(info *ledger.StreamInfo, e *ledger.Entry) error {
 	if item != nil {
 		s.pending.Items = append(s.pending.Items, item)
 		s.size += len(item.GetReleasedRecord()) + 100
+		if item.GetReleasedRecord() != nil {
+			s.ranges = addRange(s.ranges, info, e.Sequence)
+		}
 	}
 	s.position[named(info.Owner, info.ID)] = e.Sequence
 	if len(s.pending.GetItems()) < sendItems && s.size < sendBytes {
@@ -238,8 +250,8 @@ func (s *subscription) item(info *ledger.StreamInfo, e *ledger.Entry) *ententev1
 	}
 	switch e.Type {
 	case ententev1.EntryType_ENTRY_TYPE_RELEASE:
-		if e.Released == nil || e.Stream.Left { // of a project that the own member has left: only told when it is withdrawn
-			s.skip(place{named(info.Owner, info.ID), e.Sequence})
+		if e.Released == nil || e.Stream.Left || !s.maySee(e) { // of a project that the own member has left: only told when it is withdrawn
+			s.skip(e, place{named(info.Owner, info.ID), e.Sequence})
 			return nil
 		}
 		item.Content = &ententev1.StreamItem_ReleasedRecord{ReleasedRecord: e.Released}
@@ -247,9 +259,11 @@ func (s *subscription) item(info *ledger.StreamInfo, e *ledger.Entry) *ententev1
 		if !s.mayHold(place{named(info.Owner, e.Target), e.TargetSeq}) {
 			return nil
 		}
-		item.Content = &ententev1.StreamItem_Withdrawal{
-			Withdrawal: &ententev1.WithdrawalNotice{Reason: e.Reason, StillHeld: e.StillHeld},
+		notice := &ententev1.WithdrawalNotice{Reason: e.Reason, StillHeld: e.StillHeld && s.otherwise(e)}
+		if notice.GetStillHeld() && len(s.awaited) < maxSkipped {
+			s.awaited[ledger.Name{Owner: e.Owner, Record: e.Record}] = struct{}{}
 		}
+		item.Content = &ententev1.StreamItem_Withdrawal{Withdrawal: notice}
 	default:
 		return nil
 	}
@@ -259,8 +273,37 @@ func (s *subscription) item(info *ledger.StreamInfo, e *ledger.Entry) *ententev1
 	return item
 }
 
-func (s *subscription) skip(p place) {
-	if len(s.skipped) < maxSkipped {
+// maySee says whether a record fits what the subscriber asks for: the purpose, the clearance, the day.
+func (s *subscription) maySee(e *ledger.Entry) bool {
+	return policy.May(s.cfg.Grants().AccessOf(s.caller, s.request.GetConsultation(), s.day()), policy.LabelOf(e.Released))
+}
+
+// otherwise says whether a record that is withdrawn by one entry stands by another that the subscriber may see. Otherwise it
+// would keep what it has, and wait for a version that never comes.
+func (s *subscription) otherwise(e *ledger.Entry) bool {
+	forms, err := s.cfg.Ledger.StandingForms(ledger.Name{Owner: e.Owner, Record: e.Record})
+	if err != nil {
+		return false // what cannot be read is not held
+	}
+	access := s.cfg.Grants().AccessOf(s.caller, s.request.GetConsultation(), s.day())
+	return slices.ContainsFunc(forms, func(released []byte) bool { return policy.May(access, policy.LabelOf(released)) })
+}
+
+// addRange adds an entry to stretches of streams.
+func addRange(ranges []*ententev1.AuditRange, info *ledger.StreamInfo, sequence uint64) []*ententev1.AuditRange {
+	if len(ranges) > 0 {
+		last := ranges[len(ranges)-1]
+		if last.GetOwner() == string(info.Owner) && string(last.GetStreamId()) == string(info.ID[:]) && last.GetLast()+1 == sequence {
+			last.Last = sequence
+			return ranges
+		}
+	}
+	return append(ranges, &ententev1.AuditRange{Owner: string(info.Owner), StreamId: info.ID[:], First: sequence, Last: sequence})
+}
+
+func (s *subscription) skip(e *ledger.Entry, p place) {
+	_, awaited := s.awaited[ledger.Name{Owner: e.Owner, Record: e.Record}]
+	if len(s.skipped) < maxSkipped && !awaited {
 		s.skipped[p] = struct{}{}
 	}
 }
@@ -297,9 +340,51 @@ func (s *subscription) flush() error {
 	if !s.mayFollow() {
 		return errNotFound
 	}
+	err = s.trace(s.out.Context(), s.shown())
+	if err != nil {
+		return err
+	}
+	err = s.dropErased()
+	if err != nil {
+		return err
+	}
 	message := s.pending
 	s.midway = !message.GetCurrent()
-	s.pending, s.size = &ententev1.SubscribeResponse{}, 0
+	s.pending, s.size, s.ranges = &ententev1.SubscribeResponse{}, 0, nil
 	cleared, ok := policy.ClearOwn(s.caller, s.cfg.Self, message)
-	return send(s.out, cleared, ok)
+	return send(s.Server, s.out, cleared, ok, untold("what is in the trail already"))
+}
+
+// shown is what the pending message tells the trail: the stretches of streams whose records it shows.
+func (s *subscription) shown() traces {
+	if len(s.ranges) == 0 {
+		return untold("withdrawals and positions, and no record")
+	}
+	entry := s.Server.entry(s.out.Context(), ententev1.AuditOperation_AUDIT_OPERATION_CONSULTATION, s.request.GetConsultation())
+	entry.Ranges = s.ranges
+	return told(entry)
+}
+
+// dropErased takes out of the pending message what has been erased since it was read. Its withdrawal is told all the same when
+// it comes by: an earlier one in this message may say that the record is still held, by what is dropped here.
+func (s *subscription) dropErased() error {
+	if s.cfg.Ledger.Gone() == s.gone {
+		return nil
+	}
+	kept := s.pending.Items[:0]
+	for _, item := range s.pending.GetItems() {
+		stands := true
+		if item.GetReleasedRecord() != nil {
+			var err error
+			stands, err = s.cfg.Ledger.Stands(member.ID(item.GetOwner()), stream.ID(item.GetEntry().GetStreamId()), item.GetEntry().GetSequence())
+			if err != nil {
+				return err
+			}
+		}
+		if stands {
+			kept = append(kept, item)
+		}
+	}
+	s.pending.Items = kept
+	return nil
 }

@@ -173,7 +173,22 @@ func timeText(t *timestamppb.Timestamp) string {
 	return t.AsTime().Format("2006-01-02 15:04:05Z")
 }
 
+// audienceText writes an audience as parseAudience reads it, and in brackets the form in which it gets a record.
 func audienceText(a *ententev1.Audience) string {
+	var form []string
+	if fields := a.GetTreatment().GetLeaveOut(); len(fields) > 0 {
+		form = append(form, "without "+strings.Join(fields, ", "))
+	}
+	if fields := a.GetTreatment().GetCoarsen(); len(fields) > 0 {
+		form = append(form, "rough "+strings.Join(fields, ", "))
+	}
+	if len(form) == 0 {
+		return readersText(a)
+	}
+	return readersText(a) + " (" + strings.Join(form, "; ") + ")"
+}
+
+func readersText(a *ententev1.Audience) string {
 	switch readers := a.GetReaders().(type) {
 	case *ententev1.Audience_AllMembers:
 		if readers.AllMembers.GetIncludeFuture() {

@@ -31,7 +31,17 @@ func Commands(env Env) []*cobra.Command {
 		getCommand(env),
 		listCommand(env),
 		releaseCommand(env),
+		pendingCommand(env),
+		approveCommand(env),
+		refuseCommand(env),
 		withdrawCommand(env),
+		restrictCommand(env),
+		holdCommand(env),
+		renewCommand(env),
+		dueCommand(env),
+		sentCommand(env),
+		permitCommand(env),
+		permissionsCommand(env),
 		followCommand(env),
 		viewCommand(env),
 		shelfCommand(env, practices()),
@@ -42,6 +52,9 @@ func Commands(env Env) []*cobra.Command {
 		streamCommand(env),
 		backupCommand(env),
 		resealCommand(env),
+		compactCommand(env),
+		clockCommand(env),
+		auditCommand(env),
 	}
 	for _, c := range commands {
 		c.SilenceUsage = true

@@ -32,6 +32,7 @@ type fakeNode struct {
 	ententev1.UnimplementedStreamServiceServer
 	ententev1.UnimplementedNetworkServiceServer
 	ententev1.UnimplementedAdminServiceServer
+	ententev1.UnimplementedAuditServiceServer
 
 	mu      sync.Mutex
 	items   []*ententev1.PushItem
@@ -40,6 +41,10 @@ type fakeNode struct {
 	release *ententev1.ReleaseRequest
 	status  *ententev1.GetStatusResponse // nil: a small one
 	cursors [][]byte
+
+	requests []proto.Message       // of short calls and of calls that are answered in parts, as they came
+	person   *ententev1.HeldRecord // what Get and List answer; nil: a small one
+	trail    []*ententev1.ReadTrailResponse
 }
 
 func referenceOf(item *ententev1.PushItem) string {
@@ -85,13 +90,19 @@ func (f *fakeNode) take(item *ententev1.PushItem) *ententev1.Verdict {
 
 func (f *fakeNode) Get(_ context.Context, r *ententev1.GetRequest) (*ententev1.GetResponse, error) {
 	f.asked = r.GetConsultation()
-	if r.GetProviderReference() != "P-1" {
+	if r.GetProviderReference() != "P-1" && !bytes.Equal(r.GetRecordId(), id(1)) {
 		return nil, status.Error(codes.NotFound, "no such record")
+	}
+	if f.person != nil {
+		return &ententev1.GetResponse{Record: f.person}, nil
 	}
 	return &ententev1.GetResponse{Record: heldPerson()}, nil
 }
 
 func (f *fakeNode) List(context.Context, *ententev1.ListRequest) (*ententev1.ListResponse, error) {
+	if f.person != nil {
+		return &ententev1.ListResponse{Records: []*ententev1.HeldRecord{f.person}}, nil
+	}
 	return &ententev1.ListResponse{Records: []*ententev1.HeldRecord{heldPerson(), heldPerson()}}, nil
 }
 
@@ -260,12 +271,13 @@ func newDesk(t *testing.T) *desk {
 
 func (d *desk) serve(t *testing.T, settings *tls.Config) string {
 	t.Helper()
-	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(settings)))
+	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(settings)), grpc.UnaryInterceptor(d.node.note), grpc.StreamInterceptor(d.node.noteStream))
 	ententev1.RegisterIntakeServiceServer(server, d.node)
 	ententev1.RegisterStreamServiceServer(server, d.node)
 	ententev1.RegisterNetworkServiceServer(server, d.node)
 	ententev1.RegisterLibraryServiceServer(server, library{})
 	ententev1.RegisterAdminServiceServer(server, d.node)
+	ententev1.RegisterAuditServiceServer(server, d.node)
 	healthv1.RegisterHealthServer(server, health.NewServer())
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

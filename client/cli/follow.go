@@ -165,24 +165,28 @@ func readCursor(path string) ([]byte, error) {
 	return cursor, nil
 }
 
-// keepCursor replaces the file in one step, so that a crash leaves the old cursor or the new one.
 func keepCursor(path string, cursor []byte) error {
 	if path == "" || len(cursor) == 0 {
 		return nil
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("keep the cursor: %w", err)
-	}
-	defer os.Remove(file.Name()) // does nothing once it is renamed
-	_, err = file.WriteString(base64.StdEncoding.EncodeToString(cursor) + "\n")
-	err = firstOf(err, file.Sync(), file.Close())
-	if err != nil {
-		return fmt.Errorf("keep the cursor: %w", err)
-	}
-	err = os.Rename(file.Name(), path)
+	err := replaceFile(path, []byte(base64.StdEncoding.EncodeToString(cursor)+"\n"))
 	if err != nil {
 		return fmt.Errorf("keep the cursor: %w", err)
 	}
 	return nil
+}
+
+// replaceFile replaces a file in one step, for the caller's eyes only, so that a crash leaves the old content or the new one.
+func replaceFile(path string, content []byte) error {
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name()) // does nothing once it is renamed
+	_, err = file.Write(content)
+	err = firstOf(err, file.Sync(), file.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
 }

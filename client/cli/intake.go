@@ -27,6 +27,8 @@ type Tally struct {
 	Items uint64 `json:"items"`
 	// Waiting items: on disk, but their release waits for another record.
 	Waiting uint64 `json:"waiting"`
+	// Pending items: on disk, but their release waits for a second person.
+	Pending uint64 `json:"pending"`
 }
 
 // Import pushes the rows of national files through a mapping. The zero value of all but Mapping will do.
@@ -167,8 +169,11 @@ func (i *intake) verdict(state *rowState, v *ententev1.Verdict) {
 	default:
 		state.reject(violationsText(v.GetViolations()))
 	}
-	if v.GetReleaseState() == ententev1.ReleaseState_RELEASE_STATE_WAITING {
+	switch v.GetReleaseState() {
+	case ententev1.ReleaseState_RELEASE_STATE_WAITING:
 		i.tally.Waiting++
+	case ententev1.ReleaseState_RELEASE_STATE_PENDING_APPROVAL:
+		i.tally.Pending++
 	}
 	state.due--
 	if state.due == 0 {

@@ -86,13 +86,20 @@ func shelfReleaseCommand(env Env, of shelf) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			verdicts, err := s.client.Release(ctx, references, audiences, replace)
+			why, err := s.behalf()
+			if err != nil {
+				return err
+			}
+			verdicts, err := s.client.ReleaseSelected(ctx, &ententev1.ReleaseRequest{
+				ProviderReferences: references, Audiences: audiences, Replace: replace, Consultation: why,
+			})
 			return s.printVerdicts(verdicts, err)
 		}),
 	}
 	addSettings(c, shortTimeout)
 	c.Flags().StringArrayVar(&to, "to", []string{"all-future"}, audienceHelp+"; may be repeated")
 	c.Flags().BoolVar(&replace, "replace", false, "these audiences replace the earlier ones")
+	addOnBehalf(c)
 	return c
 }
 
@@ -115,12 +122,12 @@ func shelfWithdrawCommand(env Env, of shelf) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			verdicts, err := s.client.Withdraw(ctx, references, parsed)
-			return s.printVerdicts(verdicts, err)
+			return s.withdraw(ctx, references, parsed, false)
 		}),
 	}
 	addSettings(c, shortTimeout)
 	c.Flags().StringVar(&reason, "reason", "", "why, such as inaccurate; a wrong one lists all; required")
+	addOnBehalf(c)
 	return c
 }
 

@@ -118,7 +118,7 @@ func (k *counter) eventually(text, as, line string) string {
 	}
 }
 
-const libraryEnvelope = `"envelope":{"provider_reference":%q,"version":"1","recorded_at":"2026-02-21T00:00:00Z","retain_until":"2099-02-21T00:00:00Z",` +
+const libraryEnvelope = `"envelope":{"provider_reference":%q,"version":"1","recorded_at":"2026-02-21T00:00:00Z","retain_until":"2031-02-20T00:00:00Z",` +
 	`"purpose":"PURPOSE_CRIMINAL_INVESTIGATION","assertion":"ASSERTION_KIND_FACT","evaluation":{"scheme":"EVALUATION_SCHEME_4X4",` +
 	`"source_code":"A","information_code":"1"},"handling":{"codes":["HANDLING_CODE_H1"]}}`
 

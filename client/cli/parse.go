@@ -3,10 +3,13 @@ package cli
 import (
 	"encoding/base64"
 	"encoding/hex"
-	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
@@ -66,11 +69,7 @@ func short(value protoreflect.Enum) string {
 	if value.Number() == 0 {
 		return ""
 	}
-	known := value.Descriptor().Values().ByNumber(value.Number())
-	if known == nil {
-		return fmt.Sprintf("code-%d", value.Number())
-	}
-	return display(strings.TrimPrefix(string(known.Name()), enumPrefix(value.Descriptor())))
+	return codeText(value.Descriptor(), value.Number())
 }
 
 // audienceHelp is the notation that parseAudience reads.
@@ -162,4 +161,112 @@ func parseID(what, text string) ([]byte, error) {
 		return id, nil
 	}
 	return nil, UsageErrorf("%s must be an id of 16 bytes: 32 hexadecimal digits, or base64 as in JSON output", what)
+}
+
+// untilHelp says how a time is written.
+const untilHelp = "a day (2027-01-31: its beginning, UTC) or a time (2027-01-31T12:00:00Z)"
+
+// parseTime reads a day or a time.
+func parseTime(what, text string) (*timestamppb.Timestamp, error) {
+	for _, form := range []string{time.DateOnly, time.RFC3339} {
+		at, err := time.Parse(form, text)
+		if err == nil {
+			return timestamppb.New(at), nil
+		}
+	}
+	return nil, UsageErrorf("%s: give %s", what, untilHelp)
+}
+
+// parseOptionalTime reads a day or a time that may be left out.
+func parseOptionalTime(what, text string) (*timestamppb.Timestamp, error) {
+	if text == "" {
+		return nil, nil
+	}
+	return parseTime(what, text)
+}
+
+// parseSpan reads a span of days (180d), or one that Go reads (36h).
+func parseSpan(what, text string) (*durationpb.Duration, error) {
+	days, isDays := strings.CutSuffix(text, "d")
+	count, err := strconv.ParseUint(days, 10, 16)
+	if isDays && err == nil {
+		return durationpb.New(time.Duration(count) * 24 * time.Hour), nil
+	}
+	span, err := time.ParseDuration(text)
+	if err != nil || span < 0 {
+		return nil, UsageErrorf("%s: give days (180d) or hours (36h)", what)
+	}
+	return durationpb.New(span), nil
+}
+
+// parseEntry reads an entry as text shows it: STREAM/SEQUENCE.
+func parseEntry(text string) (*ententev1.EntryRef, error) {
+	cut := strings.LastIndexByte(text, '/')
+	if cut < 0 {
+		return nil, UsageErrorf("%q: give STREAM/SEQUENCE, as lists show it", text)
+	}
+	sequence, err := strconv.ParseUint(text[cut+1:], 10, 64)
+	if err != nil || sequence == 0 {
+		return nil, UsageErrorf("%q: the sequence after the last \"/\" is a number from 1", text)
+	}
+	stream, err := parseID("STREAM", text[:cut])
+	if err != nil {
+		return nil, err
+	}
+	return &ententev1.EntryRef{StreamId: stream, Sequence: sequence}, nil
+}
+
+// queryHelp is the notation that parseQuery reads.
+const queryHelp = "kind=person,crime-area=drugs,purpose=…,tie=…,recorded-from=2026-01-01,recorded-before=…,released=false"
+
+// parseQuery reads conditions with commas between them. A name that comes again adds a value.
+func parseQuery(text string) (*ententev1.RecordQuery, error) {
+	query := &ententev1.RecordQuery{}
+	for _, condition := range strings.Split(text, ",") {
+		name, value, found := strings.Cut(strings.TrimSpace(condition), "=")
+		if !found || value == "" {
+			return nil, UsageErrorf("--query: %q is no condition; give such as %s", condition, queryHelp)
+		}
+		err := addCondition(query, name, value)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return query, nil
+}
+
+func addCondition(query *ententev1.RecordQuery, name, value string) error {
+	var err error
+	switch name {
+	case "kind":
+		err = addCode(&query.Kinds, name, value)
+	case "crime-area":
+		err = addCode(&query.CrimeAreas, name, value)
+	case "purpose":
+		err = addCode(&query.Purposes, name, value)
+	case "tie":
+		err = addCode(&query.TieBases, name, value)
+	case "recorded-from":
+		query.RecordedFrom, err = parseTime("--query recorded-from", value)
+	case "recorded-before":
+		query.RecordedBefore, err = parseTime("--query recorded-before", value)
+	case "released":
+		if value != "true" && value != "false" {
+			return UsageErrorf("--query released: give true or false")
+		}
+		released := value == "true"
+		query.Released = &released
+	default:
+		return UsageErrorf("--query: there is no %q; give such as %s", name, queryHelp)
+	}
+	return err
+}
+
+func addCode[E enumeration](to *[]E, name, value string) error {
+	code, err := parseEnum[E]("--query "+name, value)
+	if err != nil {
+		return err
+	}
+	*to = append(*to, code)
+	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	ententev1 "entente.example/entente/proto/entente/v1"
 )
 
@@ -191,6 +193,21 @@ func FuzzSettings(f *testing.F) {
 		_, err := parseSettings(strings.NewReader(text), "c.yaml")
 		if err != nil && ExitCode(err) != ExitUsage {
 			t.Fatalf("not a usage error: %v", err)
+		}
+	})
+}
+
+func FuzzQuery(f *testing.F) {
+	for _, text := range []string{queryHelp, "kind=person", "released=false,tie=kinship", "recorded-from=2026-01-01", "kind="} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		query, err := parseQuery(text)
+		if err != nil && ExitCode(err) != ExitUsage {
+			t.Fatalf("not a usage error: %v", err)
+		}
+		if err == nil && proto.Size(query) == 0 {
+			t.Fatalf("%q asks for nothing", text)
 		}
 	})
 }

@@ -30,6 +30,7 @@ func (f *pushFlags) add(c *cobra.Command) {
 	c.Flags().IntVar(&f.inFlight, "in-flight", 8, "messages under way at once")
 	c.Flags().IntVar(&f.batch, "batch", 200, "items a message, at most 1000")
 	c.Flags().StringVar(&f.rejects, "rejects", "", "write rejected rows with their reasons to this new file, as JSON lines; it holds personal data")
+	addOnBehalf(c)
 }
 
 func (f *pushFlags) options() (client.PushOptions, error) {
@@ -161,6 +162,10 @@ func (s *session) pushRows(ctx context.Context, flags *pushFlags, feed func(*int
 	if err != nil {
 		return err
 	}
+	options.Consultation, err = s.behalf()
+	if err != nil {
+		return err
+	}
 	err = s.reach(ctx)
 	if err != nil {
 		return err
@@ -191,9 +196,9 @@ func (s *session) printTally(tally Tally, seconds float64) error {
 			Seconds float64 `json:"seconds"`
 		}{tally, seconds})
 	}
-	return s.out.table([]string{"ROWS", "ACCEPTED", "DUPLICATES", "REJECTED", "ITEMS", "WAITING", "SECONDS"}, [][]string{{
+	return s.out.table([]string{"ROWS", "ACCEPTED", "DUPLICATES", "REJECTED", "ITEMS", "WAITING", "PENDING", "SECONDS"}, [][]string{{
 		fmt.Sprint(tally.Rows), fmt.Sprint(tally.Accepted), fmt.Sprint(tally.Duplicates), fmt.Sprint(tally.Rejected),
-		fmt.Sprint(tally.Items), fmt.Sprint(tally.Waiting), fmt.Sprintf("%.1f", seconds),
+		fmt.Sprint(tally.Items), fmt.Sprint(tally.Waiting), fmt.Sprint(tally.Pending), fmt.Sprintf("%.1f", seconds),
 	}})
 }
 

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 )
@@ -20,9 +20,9 @@ func getCommand(env Env) *cobra.Command {
 		Use:   "get REFERENCE | get --id ID",
 		Short: "show one own record and where it stands",
 		Long: "Shows one own record, by the reference under which it was pushed or by its id, and for each reader how far it is:\n" +
-			"CONFIRMED is pending (nothing signed yet), delivered (the reader has signed for the record) or applied (it has signed for\n" +
-			"the withdrawal, and has erased the record). ENTRY is where the release stands: stream and entry. It is for systems: an\n" +
-			"officer asks by `entente view`.",
+			"CONFIRMED is pending (nothing signed yet), delivered (the reader has signed for the record), applied (it has signed for\n" +
+			"the withdrawal, and has erased the record) or overdue (it has not signed within the member's bound). ENTRY is where the\n" +
+			"release stands: stream and entry. It is for systems: an officer asks by `entente view`.",
 		Example: "  entente get --config system.yaml P-1042",
 		Args:    withUsage(cobra.MaximumNArgs(1)),
 		RunE: call(env, func(ctx context.Context, s *session, args []string) error {
@@ -78,23 +78,64 @@ func (s *session) printHeld(held *ententev1.HeldRecord) error {
 		{"handling", handlingText(envelope.GetHandling())},
 		{"recorded", timeText(envelope.GetRecordedAt())},
 		{"received", timeText(held.GetReceivedAt())},
-		{"retain until", timeText(envelope.GetRetainUntil())},
+		{"retain until", timeText(retainedUntil(held))},
+		{"hold", holdText(held.GetHold())},
 		{"state", stateText(held)},
-		{"released to", audiencesText(held.GetAudiences())},
+		{"released to", audiencesText(standing(held))},
+		{"not yet decided", audiencesText(undecided(held))},
 	})
-	if err != nil || len(held.GetDeliveries()) == 0 {
+	if err != nil {
 		return err
 	}
 	var rows [][]string
 	for _, d := range held.GetDeliveries() {
-		rows = append(rows, []string{d.GetMember(), short(d.GetState()), yes(d.GetWithdrawn()),
-			fmt.Sprintf("%x/%d", d.GetEntry().GetStreamId(), d.GetEntry().GetSequence())})
+		rows = append(rows, []string{d.GetMember(), deliveryText(d), yes(d.GetWithdrawn()), timeText(d.GetSentAt()), timeText(d.GetWithdrawnAt()),
+			entryText(d.GetEntry())})
 	}
-	err = s.out.printf("\n")
-	if err != nil {
-		return err
+	return s.section([]string{"READER", "CONFIRMED", "WITHDRAWN", "SENT", "TAKEN BACK", "ENTRY"}, rows)
+}
+
+// retainedUntil is when a record must be gone, renewals counted in.
+func retainedUntil(held *ententev1.HeldRecord) *timestamppb.Timestamp {
+	if held.GetRetainUntil() != nil {
+		return held.GetRetainUntil()
 	}
-	return s.out.table([]string{"READER", "CONFIRMED", "WITHDRAWN", "ENTRY"}, rows)
+	return held.GetRecord().GetEnvelope().GetRetainUntil()
+}
+
+func holdText(hold *ententev1.LegalHold) string {
+	if hold == nil {
+		return ""
+	}
+	return "until " + timeText(hold.GetUntil()) + ": " + hold.GetReason()
+}
+
+// standing are the audiences that wait for nobody's decision.
+func standing(held *ententev1.HeldRecord) []*ententev1.Audience { return audiencesWhere(held, false) }
+
+// undecided are the audiences that wait for a second person.
+func undecided(held *ententev1.HeldRecord) []*ententev1.Audience { return audiencesWhere(held, true) }
+
+func audiencesWhere(held *ententev1.HeldRecord, pending bool) []*ententev1.Audience {
+	var found []*ententev1.Audience
+	for i, audience := range held.GetAudiences() {
+		if slices.Contains(held.GetPending(), uint32(i)) == pending {
+			found = append(found, audience)
+		}
+	}
+	return found
+}
+
+// deliveryText is what a reader has confirmed; what is overdue is marked.
+func deliveryText(d *ententev1.Delivery) string {
+	if d.GetState() == ententev1.DeliveryState_DELIVERY_STATE_OVERDUE {
+		return "! overdue"
+	}
+	return short(d.GetState())
+}
+
+func entryText(entry *ententev1.EntryRef) string {
+	return fmt.Sprintf("%x/%d", entry.GetStreamId(), entry.GetSequence())
 }
 
 func yes(b bool) string {
@@ -104,15 +145,29 @@ func yes(b bool) string {
 	return "no"
 }
 
+// stateText is where a record stands, and what besides is to be known before anything is done with it.
 func stateText(held *ententev1.HeldRecord) string {
+	state := short(held.GetReleaseState())
 	switch {
 	case held.GetWithdrawn():
-		return "withdrawn"
+		state = "withdrawn"
+	case held.GetRestricted():
+		state = "restricted"
 	case held.GetReleaseState() == ententev1.ReleaseState_RELEASE_STATE_UNSPECIFIED:
-		return "at home"
-	default:
-		return short(held.GetReleaseState())
+		state = "at home"
 	}
+	overdue := slices.ContainsFunc(held.GetDeliveries(), func(d *ententev1.Delivery) bool {
+		return d.GetState() == ententev1.DeliveryState_DELIVERY_STATE_OVERDUE
+	})
+	for _, more := range []struct {
+		is   bool
+		text string
+	}{{held.GetErased(), "erased"}, {held.GetHold() != nil, "held"}, {overdue, "overdue"}} {
+		if more.is {
+			state += ", " + more.text
+		}
+	}
+	return state
 }
 
 func listCommand(env Env) *cobra.Command {
@@ -120,9 +175,11 @@ func listCommand(env Env) *cobra.Command {
 	var withdrawn, current bool
 	var limit int
 	c := &cobra.Command{
-		Use:     "list",
-		Short:   "list own records",
-		Long:    "Lists the records of the own member in the order in which they were first taken. JSON: one a line.",
+		Use:   "list",
+		Short: "list own records",
+		Long: "Lists the records of the own member in the order in which they were first taken. STATE is at home, released, waiting (for\n" +
+			"another record, or its readers), pending-approval (for a second person), restricted or withdrawn; besides, it says whether\n" +
+			"the content is erased, a legal hold keeps it, or a reader is overdue. JSON: one a line.",
 		Example: "  entente list --config system.yaml --kind person,association --limit 20",
 		Args:    withUsage(cobra.NoArgs),
 		RunE: call(env, func(ctx context.Context, s *session, _ []string) error {
@@ -142,7 +199,7 @@ func listCommand(env Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			head := []string{"REFERENCE", "VERSION", "KIND", "STATE", "RELEASED TO", "CONTENT"}
+			head := []string{"REFERENCE", "VERSION", "KIND", "STATE", "RETAIN UNTIL", "RELEASED TO", "CONTENT"}
 			return printSequence(s, head, limit, s.client.List(ctx, request), s.out.heldLine, heldRow)
 		}),
 	}
@@ -166,127 +223,15 @@ func (o output) heldLine(held *ententev1.HeldRecord) error { return o.document(h
 func heldRow(held *ententev1.HeldRecord) []string {
 	envelope, body := held.GetRecord().GetEnvelope(), held.GetRecord().GetBody()
 	return []string{envelope.GetProviderReference(), fmt.Sprint(envelope.GetVersion()), kindOf(body), stateText(held),
-		audiencesText(held.GetAudiences()), describe(body)}
+		timeText(retainedUntil(held)), heldAudiencesText(held), describe(body)}
 }
 
-func releaseCommand(env Env) *cobra.Command {
-	var to, mergeFor []string
-	var replace bool
-	c := &cobra.Command{
-		Use:   "release REFERENCE… --to AUDIENCE",
-		Short: "put own records before an audience",
-		Long: "Puts the newest version of records before audiences, in addition to earlier ones or, with --replace, instead.\n" +
-			"--replace without --to brings the records home. \"-\" reads references from stdin, one a line.\n\n" +
-			"Audiences:\n" +
-			"  all                      all members present now, the coordinators included\n" +
-			"  all-future               also members admitted later\n" +
-			"  project:ID               all participants of a project\n" +
-			"  project:ID,-XC           all but XC\n" +
-			"  XB,COORD                 members by name; none learns of another",
-		Example: "  entente release --config system.yaml P-1042 P-1043 --to project:harbour-light\n" +
-			"  entente release --config system.yaml P-1042 --to XB,COORD --merge-for XB --replace",
-		Args: withUsage(cobra.MinimumNArgs(1)),
-		RunE: call(env, func(ctx context.Context, s *session, args []string) error {
-			audiences, err := parseAudiences(to, mergeFor)
-			if err != nil {
-				return err
-			}
-			if len(audiences) == 0 && !replace {
-				return UsageErrorf("--to is not given; give %s, or --replace alone to bring records home", audienceHelp)
-			}
-			references, err := s.references(args)
-			if err != nil {
-				return err
-			}
-			verdicts, err := s.client.Release(ctx, references, audiences, replace)
-			return s.printVerdicts(verdicts, err)
-		}),
+// heldAudiencesText marks the audiences that wait for a second person.
+func heldAudiencesText(held *ententev1.HeldRecord) string {
+	text := audiencesText(standing(held))
+	waiting := audiencesText(undecided(held))
+	if waiting != "" {
+		text = strings.TrimSpace(text + " pending: " + waiting)
 	}
-	addSettings(c, shortTimeout)
-	c.Flags().StringArrayVar(&to, "to", nil, audienceHelp+"; may be repeated")
-	c.Flags().StringSliceVar(&mergeFor, "merge-for", nil, "members for whom a coordinator named in --to may merge")
-	c.Flags().BoolVar(&replace, "replace", false, "these audiences replace the earlier ones")
-	return c
-}
-
-func withdrawCommand(env Env) *cobra.Command {
-	var reason string
-	c := &cobra.Command{
-		Use:   "withdraw REFERENCE… --reason REASON",
-		Short: "take back all releases of own records",
-		Long: "Takes back all releases of records: every reader erases them and confirms it. `entente get` shows who has.\n" +
-			"\"-\" reads references from stdin, one a line.",
-		Example: "  entente withdraw --config system.yaml P-1042 --reason released-in-error",
-		Args:    withUsage(cobra.MinimumNArgs(1)),
-		RunE: call(env, func(ctx context.Context, s *session, args []string) error {
-			parsed, err := parseEnum[ententev1.WithdrawalReason]("--reason", reason)
-			if err != nil {
-				return err
-			}
-			references, err := s.references(args)
-			if err != nil {
-				return err
-			}
-			verdicts, err := s.client.Withdraw(ctx, references, parsed)
-			return s.printVerdicts(verdicts, err)
-		}),
-	}
-	addSettings(c, shortTimeout)
-	c.Flags().StringVar(&reason, "reason", "", "why, such as released-in-error; a wrong one lists all; required")
-	return c
-}
-
-// references are the arguments, or the lines of stdin for "-".
-func (s *session) references(args []string) ([]string, error) {
-	if !slices.Contains(args, "-") {
-		return args, nil
-	}
-	if len(args) > 1 {
-		return nil, UsageErrorf("\"-\" reads all references from stdin: give it alone")
-	}
-	var references []string
-	lines := bufio.NewScanner(s.env.Stdin)
-	for lines.Scan() {
-		reference := strings.TrimSpace(lines.Text())
-		if reference != "" {
-			references = append(references, reference)
-		}
-	}
-	err := lines.Err()
-	if err != nil {
-		return nil, fmt.Errorf("read references from stdin: %w", err)
-	}
-	if len(references) == 0 {
-		return nil, UsageErrorf("stdin holds no reference")
-	}
-	return references, nil
-}
-
-// printVerdicts shows what became of each record; callErr is why there are no more.
-func (s *session) printVerdicts(verdicts []*ententev1.Verdict, callErr error) error {
-	if callErr != nil && len(verdicts) == 0 {
-		return callErr
-	}
-	rejected := 0
-	var rows [][]string
-	for _, v := range verdicts {
-		if v.GetOutcome() == ententev1.Outcome_OUTCOME_REJECTED {
-			rejected++
-		}
-		rows = append(rows, []string{v.GetProviderReference(), short(v.GetOutcome()), short(v.GetReleaseState()), violationsText(v.GetViolations())})
-	}
-	var err error
-	if s.out.json {
-		err = s.out.document(&ententev1.ReleaseResponse{Verdicts: verdicts})
-	} else {
-		err = s.out.table([]string{"REFERENCE", "OUTCOME", "RELEASE", "REASONS"}, rows)
-	}
-	err = firstOf(callErr, err)
-	if err != nil {
-		return err
-	}
-	if rejected > 0 {
-		return fmt.Errorf("%w: %d of %d records", ErrRejected, rejected, len(verdicts))
-	}
-	return nil
+	return text
 }

@@ -33,3 +33,14 @@ func printSequence[T any](s *session, head []string, limit int, items iter.Seq2[
 	}
 	return firstOf(failure, s.out.table(head, table))
 }
+
+// each is a list as a sequence without an error.
+func each[T any](list []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, one := range list {
+			if !yield(one, nil) {
+				return
+			}
+		}
+	}
+}

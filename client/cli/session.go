@@ -20,6 +20,34 @@ type session struct {
 	settings settings
 	client   *client.Client
 	out      output
+	// officer on whose behalf the call is made, of --on-behalf; empty: nobody.
+	officer string
+	// protected is why protected persons are asked for, of --protected-reason; empty: they are not.
+	protected string
+}
+
+const (
+	onBehalf        = "on-behalf"
+	protectedReason = "protected-reason"
+)
+
+// addOnBehalf gives a command the flag that names the officer for whom a system acts.
+func addOnBehalf(c *cobra.Command) {
+	c.Flags().String(onBehalf, "", "the officer for whom the system acts, by the name in its certificate; goes with purpose and case")
+}
+
+// addProtectedReason gives a command, and those below it, the flag that asks for protected persons.
+func addProtectedReason(c *cobra.Command) {
+	c.PersistentFlags().String(protectedReason, "", "why victims, witnesses and minors are needed, without naming anybody; not given: they are left out")
+}
+
+// textFlag is the value of a flag that not each command has.
+func textFlag(c *cobra.Command, name string) string {
+	flag := c.Flags().Lookup(name)
+	if flag == nil {
+		return ""
+	}
+	return flag.Value.String()
 }
 
 // call makes the RunE of a command that speaks to the node.
@@ -65,10 +93,29 @@ func open(env Env, c *cobra.Command) (*session, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	return &session{env: env, settings: found, client: connected, out: output{to: env.Stdout, json: form == "json"}}, nil
+	return &session{
+		env: env, settings: found, client: connected, out: output{to: env.Stdout, json: form == "json"},
+		officer: textFlag(c, onBehalf), protected: textFlag(c, protectedReason),
+	}, nil
 }
 
-func (s *session) consultation() (*ententev1.Consultation, error) { return s.settings.consultation() }
+// consultation is the reason of a call that needs one.
+func (s *session) consultation() (*ententev1.Consultation, error) {
+	why, err := s.settings.consultation()
+	if err != nil {
+		return nil, err
+	}
+	why.Officer, why.ProtectedReason = s.officer, s.protected
+	return why, nil
+}
+
+// behalf is the reason of a call that a system may also make by itself: none without --on-behalf.
+func (s *session) behalf() (*ententev1.Consultation, error) {
+	if s.officer == "" {
+		return nil, nil
+	}
+	return s.consultation()
+}
 
 // reach asks the node for its health, so that a long call does not wait for a node that is not there or refuses the caller.
 func (s *session) reach(ctx context.Context) error {

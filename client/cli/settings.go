@@ -26,6 +26,8 @@ type settings struct {
 	Authorities string `yaml:"authorities"`
 	Purpose     string `yaml:"purpose"`
 	Case        string `yaml:"case"`
+	// AuditPurpose is why an auditor reads the trail; the audit commands alone use it.
+	AuditPurpose string `yaml:"audit-purpose"`
 }
 
 // setting is one of them: its name is key in the file, flag, and, with the prefix ENTENTE_, variable of the environment.
@@ -43,20 +45,43 @@ func allSettings() []setting {
 		{"authorities", "PEM file with the own member's certificate authorities", func(s *settings) *string { return &s.Authorities }},
 		{"purpose", "why, such as criminal-investigation; needed to consult", func(s *settings) *string { return &s.Purpose }},
 		{"case", "reference of the case or operation; needed to consult", func(s *settings) *string { return &s.Case }},
+		{auditPurpose, "why the trail is read: lawfulness, self-monitoring, security, criminal-proceedings or subject-request",
+			func(s *settings) *string { return &s.AuditPurpose }},
 	}
 }
 
-func (s setting) variable() string { return "ENTENTE_" + strings.ToUpper(s.name) }
+// auditPurpose is the setting that only the audit commands have a flag for.
+const auditPurpose = "audit-purpose"
+
+func (s setting) variable() string {
+	return "ENTENTE_" + strings.ToUpper(strings.ReplaceAll(s.name, "-", "_"))
+}
+
+func (s setting) addFlag(c *cobra.Command) {
+	c.PersistentFlags().String(s.name, "", s.help+" (or "+s.variable()+")")
+}
 
 // addSettings gives a command the flags of the connection. timeout 0 means without end.
 func addSettings(c *cobra.Command, timeout time.Duration) {
 	flags := c.PersistentFlags()
-	flags.String("config", "", "YAML file with address, member, certificate, key, authorities, purpose, case (or ENTENTE_CONFIG)")
+	flags.String("config", "", "YAML file with address, member, certificate, key, authorities, purpose, case, audit-purpose (or ENTENTE_CONFIG)")
 	for _, s := range allSettings() {
-		flags.String(s.name, "", s.help+" (or "+s.variable()+")")
+		if s.name != auditPurpose {
+			s.addFlag(c)
+		}
 	}
 	flags.StringP("output", "o", "text", "text for people, json for programs")
 	flags.Duration("timeout", timeout, "end the call after this time; 0: never")
+}
+
+// addAuditSettings gives a command the flags of the connection, and that of an auditor's purpose.
+func addAuditSettings(c *cobra.Command, timeout time.Duration) {
+	addSettings(c, timeout)
+	for _, s := range allSettings() {
+		if s.name == auditPurpose {
+			s.addFlag(c)
+		}
+	}
 }
 
 // readSettings puts file, environment and flags together.
@@ -172,4 +197,17 @@ func (s settings) consultation() (*ententev1.Consultation, error) {
 		return nil, err
 	}
 	return &ententev1.Consultation{Purpose: purpose, CaseReference: s.Case}, nil
+}
+
+// auditReason is the reason that each question to the audit trail carries.
+func (s settings) auditReason() (*ententev1.AuditReason, error) {
+	if s.AuditPurpose == "" || s.Case == "" {
+		return nil, UsageErrorf("the audit trail is read for a purpose and a case: give --audit-purpose and --case, " +
+			"ENTENTE_AUDIT_PURPOSE and ENTENTE_CASE, or audit-purpose and case in the file of --config")
+	}
+	purpose, err := parseEnum[ententev1.AuditPurpose]("audit purpose", s.AuditPurpose)
+	if err != nil {
+		return nil, err
+	}
+	return &ententev1.AuditReason{Purpose: purpose, CaseReference: s.Case}, nil
 }

@@ -18,7 +18,8 @@ const (
 	rosterEndsSoon  = 7 * 24 * time.Hour
 	peerLostFor     = time.Hour
 	unconfirmedLong = 24 * time.Hour
-	storeFull       = 90 // percent of what the data file may grow to
+	erasedLong      = 48 * time.Hour // twice the time after which a node compacts by itself, where its configuration says nothing else
+	storeFull       = 90             // percent of what the data file may grow to
 )
 
 func statusCommand(env Env) *cobra.Command {
@@ -27,8 +28,10 @@ func statusCommand(env Env) *cobra.Command {
 		Short: "show the state of the node, its streams and its peers",
 		Long: `Shows how the node is: first what somebody should look into, then the node, its peers, its streams and their readers.
 
-Warnings are about a data file near its limit, a roster that ends within a week, a peer that was not heard of for an hour, a stream whose owner has shown
-two histories or that is hidden, a reader that has not signed for a day, and a node that is stopping. BEHIND is how many
+Warnings are about a data file near its limit, a roster that ends within a week, a peer that was not heard of for an hour, a
+stream whose owner has shown two histories or that is hidden, a reader that has not signed for a day, a node that is
+stopping, what is overdue, pending or due, alerts of the audit trail and one that nobody countersigns, a clock by which
+nothing is erased, and erased bytes that no compaction has removed for two days. BEHIND is how many
 entries of a peer's streams have not come here yet; UNSIGNED is how many entries of the own streams the peer has not signed
 for. The JSON form has everything that the node says, without the warnings.`,
 		Example: "  entente status --config operator.yaml\n  entente status --config operator.yaml --output json",
@@ -55,7 +58,7 @@ func (s *session) printStatus(status *ententev1.GetStatusResponse) error {
 			return err
 		}
 	}
-	err := s.out.table(nil, [][]string{
+	rows := [][]string{
 		{"member", status.GetMember()},
 		{"version", fmt.Sprintf("%s, contract %d", status.GetVersion(), status.GetContract())},
 		{"roster", fmt.Sprintf("number %d, until %s", status.GetRosterNumber(), timeText(status.GetRosterExpiresAt()))},
@@ -64,7 +67,17 @@ func (s *session) printStatus(status *ententev1.GetStatusResponse) error {
 		{"data file", fmt.Sprintf("%.1f MB", float64(status.GetStoreBytes())/1e6)},
 		{"oldest unsigned", unconfirmedText(status.GetOldestUnconfirmed())},
 		{"revoked certificates", fmt.Sprint(status.GetRevokedCertificates())},
-	})
+		{"releases pending", fmt.Sprint(status.GetReleasesPending())},
+		{"records due", fmt.Sprint(status.GetRecordsDue())},
+		{"deliveries overdue", fmt.Sprint(status.GetDeliveriesOverdue())},
+		{"erased, not compacted", erasedText(status)},
+		{"compacted", timeText(status.GetCompactedAt())},
+		{"audit trail", auditText(status.GetAudit())},
+	}
+	if status.GetExpiryClock() != nil {
+		rows = append(rows, clockRows(status.GetExpiryClock())...)
+	}
+	err := s.out.table(nil, rows)
 	if err != nil {
 		return err
 	}
@@ -129,6 +142,39 @@ func warnings(status *ententev1.GetStatusResponse, now time.Time) []string {
 	if oldest.GetSince() != nil && waited > unconfirmedLong {
 		list = append(list, fmt.Sprintf("%s has not signed for what it was sent for %s", oldest.GetMember(), spanText(waited)))
 	}
+	return append(list, upkeepWarnings(status, now)...)
+}
+
+// upkeepWarnings are about what runs out, what is to be decided and what is to be erased. An older node says nothing of these.
+func upkeepWarnings(status *ententev1.GetStatusResponse, now time.Time) []string {
+	var list []string
+	for _, count := range []struct {
+		n    uint64
+		text string
+	}{
+		{status.GetDeliveriesOverdue(), "entries or withdrawals are overdue: a reader has not signed for them; `entente sent MEMBER --open` lists them"},
+		{status.GetAudit().GetAlerts(), "alerts wait for an auditor: `entente audit alerts`"},
+		{status.GetReleasesPending(), "releases wait for a second person: `entente pending`"},
+		{status.GetRecordsDue(), "records end, or are to be reviewed, within 30 days: `entente due --within 30d`"},
+	} {
+		if count.n > 0 {
+			list = append(list, fmt.Sprintf("%d %s", count.n, count.text))
+		}
+	}
+	clock := status.GetExpiryClock()
+	if clock != nil && clock.GetEraseAt() == nil {
+		list = append(list, "what has expired is hidden, and not erased: the clock is vouched for neither by a quorum of members nor by an operator; `entente clock confirm`")
+	}
+	if clock.GetQuorum() && !clock.GetAgreed() {
+		list = append(list, "the clock of this node differs from those of the members by more than 5 minutes")
+	}
+	waits := now.Sub(status.GetErasedSince().AsTime())
+	if status.GetErasedSince() != nil && waits > erasedLong {
+		list = append(list, fmt.Sprintf("the bytes of %d erased values are still in the data file after %s: `entente compact`", status.GetErasedValues(), spanText(waits)))
+	}
+	if audit := status.GetAudit(); audit != nil && audit.GetWitness() == "" {
+		list = append(list, "nobody countersigns the audit trail")
+	}
 	return list
 }
 
@@ -142,6 +188,24 @@ func spanText(d time.Duration) string {
 	default:
 		return fmt.Sprintf("%d min", d/time.Minute)
 	}
+}
+
+func erasedText(status *ententev1.GetStatusResponse) string {
+	if status.GetErasedSince() == nil {
+		return fmt.Sprintf("%d values", status.GetErasedValues())
+	}
+	return fmt.Sprintf("%d values, since %s", status.GetErasedValues(), timeText(status.GetErasedSince()))
+}
+
+func auditText(audit *ententev1.AuditStatus) string {
+	if audit == nil {
+		return "" // a node of an older version
+	}
+	text := fmt.Sprintf("%d entries, %d intervals, ", audit.GetEntries(), audit.GetIntervals())
+	if audit.GetWitness() == "" {
+		return text + "countersigned by nobody"
+	}
+	return text + fmt.Sprintf("%d of them countersigned by %s at %s", audit.GetWitnessed(), audit.GetWitness(), timeText(audit.GetWitnessedAt()))
 }
 
 func unconfirmedText(oldest *ententev1.UnconfirmedEntry) string {

@@ -45,6 +45,16 @@ func TestStatusWarnsOfWhatSomebodyShouldLookInto(t *testing.T) {
 		{"a reader does not sign, and the node stops", &ententev1.GetStatusResponse{Draining: true,
 			OldestUnconfirmed: &ententev1.UnconfirmedEntry{Member: "XC", Since: before(25 * time.Hour)}},
 			[]string{"the node is stopping", "XC has not signed for what it was sent for 25 h 00 min"}},
+		{"something is overdue, an alert waits, and releases and records wait for people", &ententev1.GetStatusResponse{DeliveriesOverdue: 2, ReleasesPending: 3, RecordsDue: 4,
+			Audit: &ententev1.AuditStatus{Witness: "XB", Alerts: 1}},
+			[]string{"2 entries or withdrawals are overdue", "1 alerts wait", "3 releases wait", "4 records end"}},
+		{"nothing is erased, and nobody countersigns", &ententev1.GetStatusResponse{ExpiryClock: &ententev1.ExpiryClock{HideAt: before(0)}, Audit: &ententev1.AuditStatus{}},
+			[]string{"what has expired is hidden, and not erased", "nobody countersigns"}},
+		{"the clock differs, and an operator has confirmed it", &ententev1.GetStatusResponse{ExpiryClock: &ententev1.ExpiryClock{EraseAt: before(0), Quorum: true}},
+			[]string{"the clock of this node differs"}},
+		{"the clock is right", &ententev1.GetStatusResponse{ExpiryClock: &ententev1.ExpiryClock{EraseAt: before(0), Quorum: true, Agreed: true}}, nil},
+		{"erased bytes wait for long", &ententev1.GetStatusResponse{ErasedValues: 5, ErasedSince: before(3 * day)}, []string{"the bytes of 5 erased values are still in the data file after 3 days"}},
+		{"erased bytes wait for the next compaction", &ententev1.GetStatusResponse{ErasedValues: 5, ErasedSince: before(day)}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := warnings(test.status, statusNow)
@@ -68,12 +78,17 @@ func TestStatusShowsPeersWithWhatIsBehindAndUnsigned(t *testing.T) {
 			{StreamId: id(2), Owner: "XB", Size: 3, SeenSize: 15, Frozen: true, Hidden: true, Closed: true},
 		},
 		PendingGrants: []*ententev1.PendingGrant{{StreamId: id(1), Member: "XD", OpensAt: before(0)}},
+		ExpiryClock:   &ententev1.ExpiryClock{HideAt: before(0), EraseAt: before(0), Quorum: true, Agreed: true, ConfirmedUntil: before(0)},
+		Audit:         &ententev1.AuditStatus{Entries: 70, Intervals: 9, Witness: "XB", Witnessed: 8, WitnessedAt: before(0)},
+		ErasedValues:  6, ErasedSince: timestamppb.Now(), CompactedAt: before(0), ReleasesPending: 1, RecordsDue: 2, DeliveriesOverdue: 3,
 	}
 	got := d.run(t, "status")
 	if got.failure != nil {
 		t.Fatal(got.failure)
 	}
-	for _, want := range []string{"! the roster ends in 59 min", "contract 2", "entry 5 of stream " + idOne, "3 of 15", "frozen, closed", "2 of 9", "OPENS TO"} {
+	for _, want := range []string{"! the roster ends in 59 min", "contract 2", "entry 5 of stream " + idOne, "3 of 15", "frozen, closed", "2 of 9", "OPENS TO",
+		"70 entries, 9 intervals, 8 of them countersigned by XB at 2026-09-21 14:13:20Z", "6 values, since ", "compacted              2026-09-21",
+		"releases pending       1\n", "records due            2\n", "deliveries overdue     3\n", "expired is erased by   2026-09-21", "quorum heard\n", "clock confirmed until  2026-09-21"} {
 		if !strings.Contains(got.out, want) {
 			t.Errorf("%q is missing in:\n%s", want, got.out)
 		}

@@ -101,30 +101,41 @@ func exportKey(env Env, file string, unencrypted bool) (string, error) {
 	return key, nil
 }
 
-// export writes the file under another name first: what has its name is whole.
 func (s *session) export(ctx context.Context, request *ententev1.ExportStreamsRequest, path, key string) (*client.Carriage, error) {
+	var carried *client.Carriage
+	err := writeNew(path, func(file io.Writer) error {
+		var err error
+		carried, err = s.exportInto(ctx, request, file, key)
+		return err
+	})
+	return carried, err
+}
+
+// writeNew writes a file for the caller's eyes only, under another name first: what has its name is whole. A file that is there
+// is never touched. If we crash here, the unfinished one is left, and the next call names it.
+func writeNew(path string, write func(io.Writer) error) error {
 	_, err := os.Lstat(path)
 	if !errors.Is(err, os.ErrNotExist) {
-		return nil, UsageErrorf("%s is there already: name another file", path)
+		return UsageErrorf("%s is there already: name another file", path)
 	}
 	unfinished := path + ".unfinished"
 	file, err := os.OpenFile(unfinished, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, os.ErrExist) {
-		return nil, UsageErrorf("%s is left from an export that was interrupted, or one is under way: remove it", unfinished)
+		return UsageErrorf("%s is left from an export that was interrupted, or one is under way: remove it", unfinished)
 	}
 	if err != nil {
-		return nil, UsageErrorf("write the export: %w", err)
+		return UsageErrorf("write the export: %w", err)
 	}
-	carried, err := s.exportInto(ctx, request, file, key)
+	err = write(file)
 	err = firstOf(err, file.Sync())
 	err = firstOf(err, file.Close())
 	if err == nil {
 		err = os.Rename(unfinished, path)
 	}
 	if err != nil {
-		return nil, errors.Join(err, os.Remove(unfinished))
+		return errors.Join(err, os.Remove(unfinished))
 	}
-	return carried, nil
+	return nil
 }
 
 func (s *session) exportInto(ctx context.Context, request *ententev1.ExportStreamsRequest, file io.Writer, key string) (*client.Carriage, error) {

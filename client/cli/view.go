@@ -21,7 +21,8 @@ func viewCommand(env Env) *cobra.Command {
 		Use:   "view",
 		Short: "the merged network, as far as the own member may see it",
 		Long: "Shows the merged view of the criminal networks: without a further word what it is (with --output json all of it),\n" +
-			"or its entities, its associations, one entity, or what changes in it.",
+			"or its entities, its associations, one entity, or what changes in it. `view export` writes it to a file. Victims, witnesses\n" +
+			"and minors are left out, unless --protected-reason says why they are needed; that stands in the audit trail.",
 		Example: "  entente view --config officer.yaml --purpose criminal-investigation --case HL-2026-7\n" +
 			"  entente view entities --config officer.yaml",
 		Args: withUsage(cobra.NoArgs),
@@ -48,7 +49,9 @@ func viewCommand(env Env) *cobra.Command {
 		},
 		entityCommand(env),
 		watchCommand(env),
+		viewExportCommand(env),
 	)
+	addProtectedReason(c)
 	return c
 }
 

@@ -12,6 +12,7 @@ import (
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
+	"entente.example/entente/server/network"
 	"entente.example/entente/server/policy"
 )
 
@@ -55,11 +56,11 @@ func TestEachReaderIsAnsweredFromWhatItMaySee(t *testing.T) {
 	})
 	t.Run("the view is the same after the coordinator has started again", func(t *testing.T) {
 		coord := w.sites["COORD"]
-		before := string(coord.merged.View().View("XB", nil).Info().GetHash())
+		before := string(coord.merged.View().For("XB", nil, network.Lens{}).Info().GetHash())
 		coord.stop()
 		w.start("COORD")
 		must(t, coord.merged.Settled(t.Context()))
-		after := string(coord.merged.View().View("XB", nil).Info().GetHash())
+		after := string(coord.merged.View().For("XB", nil, network.Lens{}).Info().GetHash())
 		if before != after {
 			t.Errorf("hash %x before, %x after", before, after)
 		}

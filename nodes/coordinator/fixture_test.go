@@ -24,6 +24,7 @@ import (
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
 	"entente.example/entente/server/ledger"
+	"entente.example/entente/server/network"
 	"entente.example/entente/server/policy"
 	"entente.example/entente/server/store"
 )
@@ -71,8 +72,8 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	for _, s := range w.sites {
 		docs := national.Documents{Roster: roster.Document(), Grants: &policy.Grants{
-			Systems:  map[string]policy.System{"intake": {Authority: "Central Unit", Projects: []string{"*"}}},
-			Officers: map[string]policy.Officer{"o1": {Purposes: []ententev1.Purpose{purpose}, Projects: []string{"*"}}},
+			Systems:  map[string]policy.System{"intake": {Authority: "Central Unit", Projects: []string{"*"}, Clearance: ententev1.ClassificationLevel_CLASSIFICATION_LEVEL_CONFIDENTIAL}},
+			Officers: map[string]policy.Officer{"o1": {Purposes: []ententev1.Purpose{purpose}, Projects: []string{"*"}, Clearance: ententev1.ClassificationLevel_CLASSIFICATION_LEVEL_CONFIDENTIAL}},
 		}}
 		if s.id != "XC" {
 			docs.Projects = [][]*ententev1.SignedDocument{w.chain}
@@ -199,7 +200,7 @@ func person(reference, family string, audiences ...*ententev1.Audience) *entente
 			Purpose: purpose, Assertion: ententev1.AssertionKind_ASSERTION_KIND_FACT,
 			Evaluation:  &ententev1.Evaluation{Scheme: ententev1.EvaluationScheme_EVALUATION_SCHEME_4X4, SourceCode: "A", InformationCode: "1"},
 			Handling:    &ententev1.HandlingConditions{Codes: []ententev1.HandlingCode{ententev1.HandlingCode_HANDLING_CODE_H0}},
-			RetainUntil: timestamppb.New(time.Date(2134, 1, 2, 0, 0, 0, 0, time.UTC))},
+			RetainUntil: timestamppb.New(time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC))},
 		Body: &ententev1.Body{Kind: &ententev1.Body_Person{Person: &ententev1.Person{
 			Names: []*ententev1.PersonName{{Type: ententev1.NameType_NAME_TYPE_PRIMARY, Family: family}}, Status: ententev1.PersonStatus_PERSON_STATUS_SUSPECT}}},
 	}
@@ -222,7 +223,7 @@ func toMembers(members ...string) *ententev1.Audience {
 func (w *world) awaitEntities(reader member.ID, want int) {
 	w.t.Helper()
 	view := w.sites["COORD"].merged.View()
-	w.await(view.Changed, func() bool { return len(view.View(reader, nil).Entities()) == want },
+	w.await(view.Changed, func() bool { return len(view.For(reader, nil, network.Lens{}).Entities()) == want },
 		func() string { return "entities in the view of " + string(reader) })
 }
 

@@ -14,6 +14,7 @@ import (
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
 	"entente.example/entente/proto/stream"
+	"entente.example/entente/server/network"
 )
 
 // hostile is a node of XB that speaks the protocol but for one thing: it announces a stream under the id of a stream of
@@ -110,7 +111,7 @@ func TestAMemberCannotTakeAnothersRecordOutOfTheView(t *testing.T) {
 		return len(list) == 1 && list[0].Size == 2
 	}, func() string { return "XB's stream at the coordinator" })
 	must(t, coord.merged.Settled(t.Context()))
-	if got := len(coord.merged.View().View("XC", nil).Entities()); got != 1 {
+	if got := len(coord.merged.View().For("XC", nil, network.Lens{}).Entities()); got != 1 {
 		t.Errorf("XC sees %d entities after a withdrawal by XB of a record of XA, want 1", got)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"entente.example/entente/proto/stream"
 	"entente.example/entente/server/ledger"
 	"entente.example/entente/server/network"
+	"entente.example/entente/server/policy"
 	"entente.example/entente/server/resolve"
 )
 
@@ -169,6 +170,7 @@ func item(info ledger.StreamInfo, e ledger.Entry) network.Item {
 	return network.Item{
 		Stream: info.No, Sequence: e.Sequence, Owner: e.Owner, Record: e.Record, Kind: e.Kind,
 		Released: e.Released, PayloadHash: e.PayloadHash, AllMembers: toAll(info.Kind), Project: info.Project, Readers: readers(info, e),
+		RetainUntil: e.RetainUntil, Label: policy.LabelOf(e.Released),
 	}
 }
 

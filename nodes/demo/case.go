@@ -258,7 +258,7 @@ func (a *assembly) envelope(reference string, version uint64, e entry) *ententev
 		Evaluation:        &ententev1.Evaluation{Scheme: a.scheme, SourceCode: e.grade[:1], InformationCode: e.grade[1:]},
 		Handling:          e.handling(),
 		Classification:    e.to.classification(),
-		RetainUntil:       timestamppb.New(time.Date(2031, time.December, 31, 0, 0, 0, 0, time.UTC)),
+		RetainUntil:       timestamppb.New(time.Date(2030, time.December, 31, 0, 0, 0, 0, time.UTC)),
 		ReviewDue:         timestamppb.New(time.Date(2029, time.January, 5, 0, 0, 0, 0, time.UTC)),
 		Assertion:         assertion,
 	}

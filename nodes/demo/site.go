@@ -31,9 +31,10 @@ roster: ` + rosterFile + `
 projects: projects
 grant_delay: 0s
 systems:
-  - {name: ` + intakeSystem + `, authority: %q, projects: ["*"], grant: true}
+  - {name: ` + intakeSystem + `, authority: %q, projects: ["*"], grant: true, permit: true, clearance: confidential}
 officers:
-  - {name: ` + officerName + `, purposes: [criminal-investigation, threat-analysis], projects: ["*"]}
+  - {name: ` + officerName + `, purposes: [criminal-investigation, threat-analysis], projects: ["*"], clearance: confidential, approve: true}
+  - {name: ` + approverName + `, purposes: [criminal-investigation], projects: ["*"], clearance: confidential, approve: true}
 `
 
 // path is a file in the folder of the demonstration.

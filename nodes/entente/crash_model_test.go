@@ -58,7 +58,7 @@ func (c claim) record() *ententev1.Record {
 	r := &ententev1.Record{
 		Envelope: &ententev1.Envelope{
 			ProviderReference: c.reference, Version: c.version,
-			RecordedAt: &timestamppb.Timestamp{Seconds: 1_790_000_000}, RetainUntil: &timestamppb.Timestamp{Seconds: 1_990_000_000},
+			RecordedAt: &timestamppb.Timestamp{Seconds: 1_790_000_000}, RetainUntil: &timestamppb.Timestamp{Seconds: 1_940_000_000},
 			Purpose: ententev1.Purpose_PURPOSE_CRIMINAL_INVESTIGATION, Assertion: ententev1.AssertionKind_ASSERTION_KIND_FACT,
 			Evaluation: &ententev1.Evaluation{Scheme: ententev1.EvaluationScheme_EVALUATION_SCHEME_4X4, SourceCode: "B", InformationCode: "2"},
 			Handling:   &ententev1.HandlingConditions{Codes: []ententev1.HandlingCode{ententev1.HandlingCode_HANDLING_CODE_H0}},

@@ -173,9 +173,9 @@ roster: ../roster.pb
 projects: projects
 signing_key: signing-key.key
 systems:
-  - {name: intake, authority: %s-POLICE, projects: ["*"]}
+  - {name: intake, authority: %s-POLICE, projects: ["*"], clearance: confidential}
 officers:
-  - {name: lind, purposes: [criminal-investigation], projects: ["*"]}
+  - {name: lind, purposes: [criminal-investigation], projects: ["*"], clearance: confidential}
 `, m, address, m))
 	err := os.MkdirAll(b.path(low, "projects"), 0o755)
 	if err != nil {

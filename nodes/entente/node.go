@@ -38,9 +38,9 @@ func nodeCommand(p process) *cobra.Command {
 			"  signing_key: signing-key.key        # as `entente pki signing-key` makes it\n" +
 			"  # revocation_lists: [crl.pem]       certificates that count no more, as `entente pki revoke` makes it\n" +
 			"  systems:                            # who may push and follow; one that is not listed may do nothing\n" +
-			"    - {name: intake, authority: Police of XA, projects: [\"*\"]}\n" +
+			"    - {name: intake, authority: Police of XA, projects: [\"*\"], clearance: confidential}\n" +
 			"  officers:                           # who may ask, and for what\n" +
-			"    - {name: k.lind, purposes: [criminal-investigation], projects: [harbour-light]}\n\n" +
+			"    - {name: k.lind, purposes: [criminal-investigation], projects: [harbour-light], clearance: restricted}\n\n" +
 			"docs/operations.md has each key, and how a federation is founded.",
 		make: func(m national.Material, deps national.Deps) (runner, error) { return national.New(m, deps) },
 	})

@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"entente.example/entente/server"
+	"entente.example/entente/server/policy"
 )
 
 // Config is the configuration file of a node, and this is its manual. It is YAML; an unknown key is an error. Each setting
@@ -72,6 +73,24 @@ type Config struct {
 	// GrantDelay is how long after the admission of a member the streams for present and future members open to it, such as
 	// 24h or 90m: the time in which the owner can look at what the newcomer will read. Default: 24h.
 	GrantDelay string `yaml:"grant_delay"`
+	// RetainYears is for how many years from its recording a record may be kept at most, 1 to 5, and ReviewYears after how many
+	// its need must be reviewed, 1 to 3. A record that says longer is refused. Defaults: 5 and 3.
+	RetainYears int `yaml:"retain_years"`
+	ReviewYears int `yaml:"review_years"`
+	// Attestations are what a record must be vouched for by its provider to be taken, such as neutrality and lawful-source.
+	// Default: none is demanded.
+	Attestations []string `yaml:"attestations"`
+	// SuspicionBasis says whether a person may be entered as a suspect only with the basis of the suspicion. Default: false.
+	SuspicionBasis bool `yaml:"suspicion_basis"`
+	// DeliverWithin is how long a reader may take to sign for what it was sent, or for a withdrawal, before that is overdue.
+	// Default: 24h.
+	DeliverWithin string `yaml:"deliver_within"`
+	// CompactWithin is how long what is erased may stay in the data file: the node compacts it by itself in time, from 1h on.
+	// Default: 24h.
+	CompactWithin string `yaml:"compact_within"`
+	// AuditWitness is the member that countersigns the audit trail. Default: the first coordinator of the roster, or the first
+	// other member.
+	AuditWitness string `yaml:"audit_witness"`
 	// OwnKeyExchange is hybrid or classic. classic lets the member's own systems and people connect without post-quantum key
 	// exchange, where their libraries know none; nodes never may. Default: hybrid.
 	OwnKeyExchange string `yaml:"own_key_exchange"`
@@ -105,6 +124,11 @@ type SystemConfig struct {
 	Projects []string `yaml:"projects"`
 	// Grant says whether it may open the member's earlier streams to readers, and ask what a reader gets or would get.
 	Grant bool `yaml:"grant"`
+	// Permit says whether it may give permissions under H2, and take them back.
+	Permit bool `yaml:"permit"`
+	// Clearance is the highest classification of others' records that it may see: for-official-use-only, restricted or
+	// confidential. A record without a marking counts as confidential. Default: for-official-use-only.
+	Clearance string `yaml:"clearance"`
 }
 
 // OfficerConfig is what the member allows one of its officers.
@@ -115,6 +139,10 @@ type OfficerConfig struct {
 	Purposes []string `yaml:"purposes"`
 	// Projects that the officer may see; "*": everything that the member may see.
 	Projects []string `yaml:"projects"`
+	// Approve says whether the officer decides on releases that need a second person.
+	Approve bool `yaml:"approve"`
+	// Clearance is the highest classification that the officer may see, as of a system.
+	Clearance string `yaml:"clearance"`
 }
 
 // Setting is one that flags and the environment may give.
@@ -153,6 +181,9 @@ func Settings() []Setting {
 		{"roster", "file of the roster", true, func(c *Config) *string { return &c.Roster }},
 		{"projects", "folder with chains of projects", true, func(c *Config) *string { return &c.Projects }},
 		{"coordinator", "member to forward officers' questions to", false, func(c *Config) *string { return &c.Coordinator }},
+		{"deliver_within", "how long a reader may take to sign for what it was sent, such as 24h", false, func(c *Config) *string { return &c.DeliverWithin }},
+		{"compact_within", "how long what is erased may stay in the data file, such as 24h", false, func(c *Config) *string { return &c.CompactWithin }},
+		{"audit_witness", "member that countersigns the audit trail", false, func(c *Config) *string { return &c.AuditWitness }},
 		{"own_key_exchange", "hybrid, or classic for the member's own older systems", false, func(c *Config) *string { return &c.OwnKeyExchange }},
 		{"grant_delay", "how long after an admission streams for future members open, such as 24h", false, func(c *Config) *string { return &c.GrantDelay }},
 		{"log", "text or json", false, func(c *Config) *string { return &c.Log }},
@@ -352,6 +383,9 @@ func (c *Config) defaults(path string) {
 	}
 	c.Backups = cmp.Or(c.Backups, filepath.Join(filepath.Dir(c.Data), "backups"))
 	c.GrantDelay = cmp.Or(c.GrantDelay, "24h")
+	c.DeliverWithin, c.CompactWithin = cmp.Or(c.DeliverWithin, "24h"), cmp.Or(c.CompactWithin, "24h")
+	longest := policy.DefaultProfile()
+	c.RetainYears, c.ReviewYears = cmp.Or(c.RetainYears, longest.LongestYears), cmp.Or(c.ReviewYears, longest.ReviewYears)
 	c.OwnKeyExchange = cmp.Or(c.OwnKeyExchange, "hybrid")
 	c.Log, c.LogLevel = cmp.Or(c.Log, "text"), cmp.Or(c.LogLevel, "info")
 }

@@ -234,6 +234,7 @@ func (m *meeting) release(l *ledger.Ledger, reference, given string) {
 	record := &ententev1.Record{}
 	must(m.t, protojson.Unmarshal(line, record))
 	record.Envelope.ProviderReference = reference
+	record.Envelope.RetainUntil = timestamppb.New(record.GetEnvelope().GetRecordedAt().AsTime().AddDate(4, 11, 0)) // as profiles allow since
 	record.Body.GetPerson().Names[0].Given = given
 	audience := &ententev1.Audience{Readers: &ententev1.Audience_Members{Members: &ententev1.NamedMembersAudience{Members: []string{"XA"}}}}
 	verdicts, err := l.Push(m.t.Context(), "Police of XB", []ledger.Item{{Record: record, Audiences: []*ententev1.Audience{audience}}})

@@ -44,6 +44,8 @@ func load(c *Config, now time.Time) (Material, []Problem) {
 	var err error
 	l.m.GrantDelay, err = time.ParseDuration(c.GrantDelay)
 	l.note("grant_delay", err, "give a length of time such as 24h")
+	l.m.Care, err = c.care()
+	l.note("deliver_within", err, "give a length of time such as 24h")
 	l.keys()
 	l.m.Federation, err = c.Pin()
 	l.note("genesis", err, "get the genesis from the coordinator of the federation, and check its fingerprint with another member")

@@ -17,7 +17,6 @@ import (
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
-	"entente.example/entente/server"
 	"entente.example/entente/server/store"
 )
 
@@ -31,10 +30,13 @@ type maintenance struct {
 	reload func() (store.Keyring, error)
 
 	backing sync.Mutex // held by the one backup
+
+	mu        sync.Mutex // covers compacted
+	compacted time.Time  // when the file was compacted last since the start
 }
 
 // newMaintenance makes the maintenance of an open data file. reload reads its keys again; nil: they cannot be changed.
-func newMaintenance(st *store.Store, m *Material, deps Deps, reload func() (store.Keyring, error)) server.Maintenance {
+func newMaintenance(st *store.Store, m *Material, deps Deps, reload func() (store.Keyring, error)) *maintenance {
 	return &maintenance{store: st, member: m.Member, folder: m.Backups, now: deps.Now, reload: reload}
 }
 
@@ -103,6 +105,27 @@ func (m *maintenance) Reseal(ctx context.Context, progress func(done, total, res
 		return told(err)
 	}
 	return nil
+}
+
+// Compact writes the data file anew without what was erased.
+func (m *maintenance) Compact(ctx context.Context, progress func(done, total uint64)) (*ententev1.CompactResult, error) {
+	done, err := m.store.Compact(ctx, progress)
+	if err != nil {
+		return nil, told(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.compacted = m.now()
+	return &ententev1.CompactResult{BytesBefore: uint64(done.BytesBefore), BytesAfter: uint64(done.BytesAfter), Values: done.Values}, nil
+}
+
+// Erased is how many erased values the file still has the bytes of, and since when.
+func (m *maintenance) Erased() (uint64, time.Time) { return m.store.Erased() }
+
+func (m *maintenance) compactedAt() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.compacted
 }
 
 // told is an error as an operator is told it. What is not listed is the disk's or ours, and goes to the log.

@@ -49,6 +49,8 @@ type Material struct {
 	SealingAgain func() (store.Keyring, error)
 	// GrantDelay is how long after the admission of a member the streams for present and future members open to it.
 	GrantDelay time.Duration
+	// Care is how the member looks after its records.
+	Care Care
 	// ClassicOwn lets the member's own systems and people connect without post-quantum key exchange.
 	ClassicOwn bool
 	// Documents gives what may change while the node runs. It is asked at the start and every two seconds.
@@ -101,6 +103,9 @@ type Deps struct {
 	// ReloadEvery is how often documents are asked for; 0: 2 s. FetchEvery is how often other members are asked for the
 	// roster and revocation lists, and ProjectsEvery for projects; 0: 3 s and 30 s.
 	ReloadEvery, FetchEvery, ProjectsEvery time.Duration
+	// CareEvery is how often it is looked at what is due; 0: 1 s. AuditInterval is the length of an interval of the audit trail;
+	// 0: a minute.
+	CareEvery, AuditInterval time.Duration
 	// ConfirmWithin is how long the node waits for its readers after an unclean stop; 0: 10 s.
 	ConfirmWithin time.Duration
 	// Limits of the server may stay zero.
@@ -119,6 +124,9 @@ func (d Deps) orDefault() (Deps, error) {
 	}
 	if d.FetchEvery == 0 {
 		d.FetchEvery = 3 * time.Second
+	}
+	if d.CareEvery == 0 {
+		d.CareEvery = time.Second
 	}
 	if d.ProjectsEvery == 0 {
 		d.ProjectsEvery = 30 * time.Second

@@ -10,11 +10,13 @@ import (
 	"net"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"entente.example/entente/nodes/replica"
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
 	"entente.example/entente/server"
+	"entente.example/entente/server/audit"
 	"entente.example/entente/server/ledger"
 	"entente.example/entente/server/policy"
 	"entente.example/entente/server/store"
@@ -38,6 +40,10 @@ type Node struct {
 	limits      atomic.Pointer[server.Quotas]
 	signing     signing
 	ledger      *ledger.Ledger
+	clock       *clock
+	trail       *audit.Log
+	honey       *audit.Honey
+	keeper      *maintenance
 	replica     *replica.Replica
 	server      *server.Server
 	forward     *forwarder // nil at a coordinator
@@ -190,11 +196,22 @@ func (n *Node) buildOn() error {
 	if err != nil {
 		return err
 	}
-	n.ledger, err = ledger.Open(n.store, ledger.Config{
+	err = n.openTrail()
+	if err != nil {
+		return errors.Join(err, n.putMarkerBack())
+	}
+	cfg := ledger.Config{
 		Self: m.Member, IDKey: m.IDKey, SigningKey: m.SigningKey, GrantDelay: m.GrantDelay, Directory: n.directory.get,
-		CheckRecord: policy.CheckRecord, CheckRelease: policy.CheckRelease, Now: deps.Now, Rand: deps.Rand, Logger: n.log,
-		Marker: n.marker, MarkerFound: n.marked, ConfirmWithin: deps.ConfirmWithin,
-	})
+		Now: deps.Now, Rand: deps.Rand, Logger: n.log, Trail: n.trail,
+		Marker: n.marker, MarkerFound: n.marked, ConfirmWithin: deps.ConfirmWithin, DeliverWithin: m.Care.DeliverWithin,
+		Expiry: func() (hide, erase time.Time) { c := n.clock.expiry(); return c.Hide, c.Erase },
+	}
+	m.Care.rules(&cfg)
+	n.ledger, err = ledger.Open(n.store, cfg)
+	if err != nil {
+		return errors.Join(err, n.putMarkerBack())
+	}
+	err = n.bindTrail()
 	if err != nil {
 		return errors.Join(err, n.putMarkerBack())
 	}
@@ -210,18 +227,22 @@ func (n *Node) buildServices() error {
 	var err error
 	n.replica, err = replica.New(replica.Config{
 		Self: m.Member, Ledger: n.ledger, Directory: n.directory.get, Dial: n.dial, Now: deps.Now, Rand: deps.Rand, Logger: n.log,
+		Heard: n.clock.hear,
 	})
 	if err != nil {
 		return err
 	}
+	n.keeper = newMaintenance(n.store, m, deps, m.SealingAgain)
 	cfg := server.Config{
+		Trail: n.trail, Honey: n.honey, Expiry: n.clock.expiry, ConfirmClock: n.clock.confirm, Witness: n.witness, Profile: m.Care.Profile,
+		Compacted: n.keeper.compactedAt, Audit: n.contacts,
 		Self: m.Member, Ledger: n.ledger, Directory: n.directory.get,
 		Grants: func() policy.Grants { return *n.grants.Load() },
 		TLS:    member.RefuseRevoked(n.serverTLS(), n.revocations.Revoked),
 		Now:    deps.Now, Rand: deps.Rand, Logger: n.log, CursorKey: n.store.Derive("cursors"), Version: deps.Version,
 		Peers: n.peers, ProjectDocuments: n.directory.chain, Limits: deps.Limits,
 		Federation: m.Federation, MaxBytes: m.MaxBytes, Revocations: n.revocations, Quotas: func() server.Quotas { return *n.limits.Load() },
-		Maintenance: newMaintenance(n.store, m, deps, m.SealingAgain), Import: n.replica,
+		Maintenance: n.keeper, Import: n.replica,
 	}
 	if deps.Merge != nil {
 		n.merge = deps.Merge(n.ledger)
@@ -292,6 +313,8 @@ func (n *Node) Run(ctx context.Context) error {
 		{run: n.replica.Run},
 		{run: n.regularly},
 		{run: n.contacts.run},
+		{run: n.care},
+		{run: n.compactInTime},
 	}
 	if n.merge != nil {
 		parts = append(parts, &part{run: n.merge.Run})

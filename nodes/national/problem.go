@@ -77,6 +77,17 @@ func (c *Config) problems() []Problem {
 	add(c.OwnKeyExchange != "hybrid" && c.OwnKeyExchange != "classic", "own_key_exchange", "unknown", "use hybrid or classic")
 	delay, err := time.ParseDuration(c.GrantDelay)
 	add(err != nil || delay < 0, "grant_delay", "not a length of time", "give one such as 24h or 90m")
+	deliver, err := time.ParseDuration(c.DeliverWithin)
+	add(err != nil || deliver <= 0, "deliver_within", "not a length of time", "give one such as 24h or 90m")
+	compact, err := time.ParseDuration(c.CompactWithin)
+	add(err != nil || compact < time.Hour, "compact_within", "not a length of time, or less than an hour", "give one such as 24h")
+	_, err = member.ParseID(c.AuditWitness)
+	add(c.AuditWitness != "" && (err != nil || c.AuditWitness == c.Member), "audit_witness", "not the id of another member", "give the id of a member in the roster")
+	longest := policy.DefaultProfile()
+	add(c.RetainYears < 1 || c.RetainYears > longest.LongestYears, "retain_years", "not from 1 to 5", "give the years, or leave it out")
+	add(c.ReviewYears < 1 || c.ReviewYears > longest.ReviewYears, "review_years", "not from 1 to 3", "give the years, or leave it out")
+	_, ok = parseAttestations(c.Attestations)
+	add(!ok, "attestations", "names one that does not exist", "see AttestationKind in the contract, such as neutrality")
 	list = append(list, c.limitProblems()...)
 	_, bad := c.grants()
 	return append(list, bad...)
@@ -108,7 +119,11 @@ func (c *Config) grants() (*policy.Grants, []Problem) {
 			list = append(list, c.at(field, fmt.Sprintf("%s has neither authority nor projects", s.Name),
 				"give it an authority to push, or projects to follow"))
 		}
-		g.Systems[s.Name] = policy.System{Authority: s.Authority, Projects: s.Projects, Grant: s.Grant}
+		clearance, ok := parseClearance(s.Clearance)
+		if !ok {
+			list = append(list, c.at(field+".clearance", "unknown", mendClearance))
+		}
+		g.Systems[s.Name] = policy.System{Authority: s.Authority, Projects: s.Projects, Grant: s.Grant, Permit: s.Permit, Clearance: clearance}
 	}
 	for i, o := range c.Officers {
 		field := fmt.Sprintf("officers[%d]", i)
@@ -123,7 +138,11 @@ func (c *Config) grants() (*policy.Grants, []Problem) {
 		if twice {
 			list = append(list, c.at(field, "an officer is listed twice", "give each officer one entry"))
 		}
-		g.Officers[o.Name] = policy.Officer{Purposes: purposes, Projects: o.Projects}
+		clearance, ok := parseClearance(o.Clearance)
+		if !ok {
+			list = append(list, c.at(field+".clearance", "unknown", mendClearance))
+		}
+		g.Officers[o.Name] = policy.Officer{Purposes: purposes, Projects: o.Projects, Approve: o.Approve, Clearance: clearance}
 	}
 	return g, list
 }
@@ -143,6 +162,30 @@ func parsePurposes(names []string) ([]ententev1.Purpose, bool) {
 			return nil, false
 		}
 		list = append(list, ententev1.Purpose(value))
+	}
+	return list, true
+}
+
+const mendClearance = "use for-official-use-only, restricted or confidential"
+
+// parseClearance reads a level of classification; none is the lowest.
+func parseClearance(name string) (ententev1.ClassificationLevel, bool) {
+	if name == "" {
+		return ententev1.ClassificationLevel_CLASSIFICATION_LEVEL_FOR_OFFICIAL_USE_ONLY, true
+	}
+	value := ententev1.ClassificationLevel_value["CLASSIFICATION_LEVEL_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))]
+	return ententev1.ClassificationLevel(value), value != 0
+}
+
+// parseAttestations reads names such as neutrality.
+func parseAttestations(names []string) ([]ententev1.AttestationKind, bool) {
+	var list []ententev1.AttestationKind
+	for _, name := range names {
+		value := ententev1.AttestationKind_value["ATTESTATION_KIND_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))]
+		if value == 0 {
+			return nil, false
+		}
+		list = append(list, ententev1.AttestationKind(value))
 	}
 	return list, true
 }

@@ -34,10 +34,12 @@ systems:
   - name: intake
     authority: Central Unit
     projects: ["*"]
+    clearance: confidential
 officers:
   - name: o1
     purposes: [criminal-investigation]
     projects: [harbour]
+    clearance: confidential
 `
 
 func newSite(t *testing.T) *site {

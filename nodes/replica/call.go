@@ -126,6 +126,9 @@ func (c *call) take(ctx context.Context, m *ententev1.PullResponse) (again bool,
 	c.progress = c.progress || o.stored
 	c.owed = c.owed || o.stored
 	c.urgent = c.urgent || o.erased
+	if !o.said.IsZero() && c.cfg.Heard != nil {
+		c.cfg.Heard(c.id, o.said)
+	}
 	if err != nil || o.again {
 		return o.again, err
 	}

@@ -95,6 +95,9 @@ type Config struct {
 	Now func() time.Time
 	// Rand spreads the retries of many nodes. It is read by several goroutines at once.
 	Rand io.Reader
+	// Heard is told each time that a peer's owner has signed for this node, also one that is refused because it is too far
+	// ahead: the clock of expiry goes by what members say. Optional.
+	Heard func(owner member.ID, at time.Time)
 	// Logger gets what happens with each peer, with ids and without personal data.
 	Logger *slog.Logger
 	// Backoff is how long to wait after failures; DefaultBackoff where zero.

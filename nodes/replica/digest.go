@@ -19,7 +19,8 @@ type signedDigest struct {
 	at   time.Time
 }
 
-// verifyDigest checks a signed digest: by the owner, for this node, and not from the future.
+// verifyDigest checks a signed digest: by the owner, for this node, and not from the future. The time of one that is refused
+// only for being from the future is answered with the refusal.
 func verifyDigest(doc *ententev1.SignedDocument, owner, self member.ID, keys member.Keys, now time.Time) (signedDigest, error) {
 	signer, err := member.VerifyDocument(doc, documentDigest, keys)
 	if err != nil {
@@ -38,7 +39,7 @@ func verifyDigest(doc *ententev1.SignedDocument, owner, self member.ID, keys mem
 	}
 	at := body.GetSignedAt().AsTime()
 	if at.After(now.Add(maxAhead)) {
-		return signedDigest{}, &Fault{Rule: RuleDigestAhead}
+		return signedDigest{at: at}, &Fault{Rule: RuleDigestAhead}
 	}
 	return signedDigest{hash: stream.Hash(body.GetDigest()), at: at}, nil
 }

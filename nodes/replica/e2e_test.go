@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"entente.example/entente/proto/member"
 	"entente.example/entente/proto/stream"
 	"entente.example/entente/server"
+	"entente.example/entente/server/audit"
 	"entente.example/entente/server/ledger"
 	"entente.example/entente/server/policy"
 )
@@ -73,7 +75,16 @@ func start(s *site, address string, change ...func(*Config)) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	served, err := server.New(server.Config{Self: s.id, Ledger: s.ledger, Directory: s.w.directory.Load, Grants: func() policy.Grants { return policy.Grants{} },
+	trail, err := audit.Open(s.store, audit.Config{
+		Self: s.id, Now: time.Now, Rand: rand.Reader, SigningKey: s.ledger.SigningKey,
+		VerifyingKeys: func(id member.ID) []ed25519.PublicKey { return roster().VerifyingKeys(id) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trail.Bind(s.ledger.Commit)
+	expiry := func() policy.ExpiryClock { return policy.ExpiryClock{Hide: time.Now(), Erase: time.Now()} }
+	served, err := server.New(server.Config{Trail: trail, Expiry: expiry, Self: s.id, Ledger: s.ledger, Directory: s.w.directory.Load, Grants: func() policy.Grants { return policy.Grants{} },
 		TLS: member.ServerTLS(source, roster, s.id), Now: time.Now, Rand: rand.Reader, Logger: logger, CursorKey: make([]byte, 32), Import: r})
 	if err != nil {
 		t.Fatal(err)

@@ -85,8 +85,9 @@ type unplaced struct {
 type outcome struct {
 	// again: call again, with positions.
 	again bool
-	// fresh is when the owner signed a digest, zero where the message was none.
-	fresh time.Time
+	// fresh is when the owner signed a digest, zero where the message was none. said is that also of one that is refused
+	// because it is too far ahead of this node's clock.
+	fresh, said time.Time
 	// current: all that the owner has is applied.
 	current bool
 	// compare: the owner's digest is another although all it sent is applied: compare heads.
@@ -181,11 +182,11 @@ func (s *session) enter(next phase) error {
 func (s *session) digest(doc *ententev1.SignedDocument) (outcome, error) {
 	signed, err := verifyDigest(doc, s.owner, s.self, s.keys, s.now())
 	if err != nil {
-		return outcome{}, err
+		return outcome{said: signed.at}, err
 	}
 	first := !s.opened
 	s.opened, s.last = true, signed.hash
-	o := outcome{fresh: signed.at}
+	o := outcome{fresh: signed.at, said: signed.at}
 	if signed.hash == s.ledger.Digest(s.owner, s.self) {
 		if s.phase == phaseOpening && !s.given {
 			s.phase = phaseLive

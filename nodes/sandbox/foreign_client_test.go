@@ -166,7 +166,7 @@ func (w *world) must(id member.ID, files client.Files, args ...string) string {
 	return text
 }
 
-const head = `{"envelope":{"provider_reference":%q,"version":"1","recorded_at":"2026-02-21T08:30:00.5Z","retain_until":"2099-02-21T00:00:00Z",` +
+const head = `{"envelope":{"provider_reference":%q,"version":"1","recorded_at":"2026-02-21T08:30:00.5Z","retain_until":"2031-02-20T00:00:00Z",` +
 	`"purpose":"PURPOSE_CRIMINAL_INVESTIGATION","assertion":"ASSERTION_KIND_FACT","evaluation":{"scheme":"EVALUATION_SCHEME_4X4",` +
 	`"source_code":"A","information_code":"1"},"handling":{"codes":["HANDLING_CODE_H1"]}},"body":`
 
@@ -182,7 +182,7 @@ func practiceLine(reference, title string) string {
 func TestTheClientInAnotherLanguagePushesReleasesFollowsAndListsTheLibrary(t *testing.T) {
 	w := newWorld(t, foreign(t))
 	system := w.files("XA", member.KindSystem, sandbox.System)
-	bad := strings.Replace(personLine("P-3", "Moskel"), `"retain_until":"2099-02-21T00:00:00Z",`, "", 1)
+	bad := strings.Replace(personLine("P-3", "Moskel"), `"retain_until":"2031-02-20T00:00:00Z",`, "", 1)
 
 	text, code := w.run("XA", system, "push", w.write("r.jsonl", personLine("P-1", "Varrin")+personLine("P-2", "Okon")+personLine("P-1", "Varrin")+bad))
 	want := "P-1 OUTCOME_ACCEPTED\nP-2 OUTCOME_ACCEPTED\nP-1 OUTCOME_DUPLICATE\nP-3 OUTCOME_REJECTED envelope.retain_until: value is required\n"

@@ -192,13 +192,17 @@ func (f *Federation) open() (err error) {
 
 // grants is what each member allows its own.
 func grants() policy.Grants {
+	const all = ententev1.ClassificationLevel_CLASSIFICATION_LEVEL_CONFIDENTIAL
 	return policy.Grants{
 		Systems: map[string]policy.System{
-			System: {Authority: Authority, Projects: []string{policy.AllProjects}},
-			Team:   {Projects: []string{Project}},
+			System: {Authority: Authority, Projects: []string{policy.AllProjects}, Permit: true, Clearance: all},
+			Team:   {Projects: []string{Project}, Clearance: all},
 		},
 		Officers: map[string]policy.Officer{
-			Officer: {Purposes: []ententev1.Purpose{ententev1.Purpose_PURPOSE_CRIMINAL_INVESTIGATION}, Projects: []string{policy.AllProjects}},
+			Officer: {
+				Purposes: []ententev1.Purpose{ententev1.Purpose_PURPOSE_CRIMINAL_INVESTIGATION}, Projects: []string{policy.AllProjects},
+				Approve: true, Clearance: all,
+			},
 		},
 	}
 }

@@ -71,19 +71,14 @@ type Decision struct {
 func (l *Ledger) Decide(ctx context.Context, d Decision) ([]*ententev1.Verdict, error) {
 	verdicts := make([]*ententev1.Verdict, len(d.Records))
 	by := actor(ctx)
-	err := l.submit(ctx, len(d.Records), func(b *batch) error {
-		for i, id := range d.Records {
-			verdicts[i] = &ententev1.Verdict{RecordId: slices.Clone(id[:])}
-			var version uint64
-			if i < len(d.Versions) {
-				version = d.Versions[i]
-			}
-			err := b.decidePending(by, id, version, d, verdicts[i])
-			if err != nil {
-				return err
-			}
+	err := l.submitEach(ctx, len(d.Records), func(b *batch, i int) error {
+		id := d.Records[i]
+		verdicts[i] = &ententev1.Verdict{RecordId: slices.Clone(id[:])}
+		var version uint64
+		if i < len(d.Versions) {
+			version = d.Versions[i]
 		}
-		return nil
+		return b.decidePending(by, id, version, d, verdicts[i])
 	})
 	if err != nil {
 		return nil, fmt.Errorf("decide on releases: %w", err)
@@ -123,7 +118,7 @@ func (b *batch) decidePending(by *ententev1.AuditActor, id RecordID, version uin
 	if d.Approve {
 		method = "approve"
 	}
-	return b.setAudiences(by, id, list, act{operation: alteration, method: method, note: d.Reason}, verdict)
+	return b.setAudiences(by, id, list, false, act{operation: alteration, method: method, note: d.Reason}, verdict)
 }
 
 // Selection names own records of an authority. What is given adds up.
@@ -144,10 +139,16 @@ const maxSelected = 10_000
 // Select finds the references of a selection, each once: those that are named as they are, the others in the order in which
 // the records were first taken. ErrTooMany where there are more than one call takes.
 func (l *Ledger) Select(ctx context.Context, s Selection) ([]string, error) {
-	refs := slices.Clone(s.References)
-	seen := make(map[string]bool, len(refs))
-	for _, ref := range refs {
+	var refs []string
+	seen := make(map[string]bool, len(s.References))
+	for _, ref := range s.References {
+		if !seen[ref] {
+			refs = append(refs, ref)
+		}
 		seen[ref] = true
+	}
+	if len(refs) > maxSelected {
+		return nil, ErrTooMany
 	}
 	named := make(map[RecordID]bool, len(s.Records))
 	for _, id := range s.Records {
@@ -176,18 +177,15 @@ func (l *Ledger) Select(ctx context.Context, s Selection) ([]string, error) {
 
 // selected gives the records that may be in a selection, by what is in memory.
 func (l *Ledger) selected(s *Selection, named map[RecordID]bool) []candidate {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
 	var list []candidate
-	for i, id := range l.state.order {
-		r := l.state.records[id]
+	l.eachOwn(func(at uint64, id RecordID, r *record) {
 		if r.pos == 0 || r.erased || r.authority != s.Authority {
-			continue
+			return
 		}
 		if named[id] || s.Project != "" && r.inProject(s.Project) || s.Query != nil && r.mayFit(s.Query) {
-			list = append(list, candidate{at: uint64(i), r: r, out: &ententev1.HeldRecord{RecordId: slices.Clone(id[:])}})
+			list = append(list, candidate{at: at, r: r, out: &ententev1.HeldRecord{RecordId: slices.Clone(id[:])}})
 		}
-	}
+	})
 	return list
 }
 

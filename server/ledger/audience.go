@@ -105,9 +105,14 @@ func decodeIntents(key string) ([]intent, error) {
 	return list, nil
 }
 
-// cutOf is the encoded treatment of an audience: equal treatments give equal text, and none, or an empty one, is "".
+// cutOf is the encoded treatment of an audience: equal treatments give equal text, in whatever order their fields are named,
+// and none, or an empty one, is "".
 func cutOf(a *ententev1.Audience) (string, error) {
-	b, err := deterministic().Marshal(a.GetTreatment())
+	if a.GetTreatment() == nil {
+		return "", nil
+	}
+	ordered := func(list []string) []string { return slices.Compact(slices.Sorted(slices.Values(list))) }
+	b, err := deterministic().Marshal(&ententev1.Treatment{LeaveOut: ordered(a.GetTreatment().GetLeaveOut()), Coarsen: ordered(a.GetTreatment().GetCoarsen())})
 	if err != nil {
 		return "", fmt.Errorf("encode treatment: %w", err)
 	}
@@ -149,7 +154,16 @@ func (s *state) internIntents(key string) (*intents, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &intents{key: key, list: list}
+	// An encoding of an earlier version of the program means what one of this version does: the same object.
+	current, err := encodeIntents(list)
+	if err != nil {
+		return nil, err
+	}
+	made, ok := s.intents[current]
+	if !ok {
+		made = &intents{key: current, list: list}
+		s.intents[current] = made
+	}
 	s.intents[key] = made
 	return made, nil
 }
@@ -242,7 +256,7 @@ func (in intent) sameReaders(other intent) bool {
 	if !slices.Equal(in.present, other.present) {
 		return false
 	}
-	if in.cut == "" && other.cut == "" {
+	if in.audience.GetTreatment() == nil && other.audience.GetTreatment() == nil {
 		return proto.Equal(in.audience, other.audience)
 	}
 	a, b := proto.CloneOf(in.audience), proto.CloneOf(other.audience)

@@ -43,6 +43,10 @@ type batch struct {
 	l   *Ledger
 	tx  *store.Tx
 	now time.Time
+	// from is where reading for a plan reads: the transaction, or a view where nothing is written.
+	from source
+	// failed is the first error of such reading.
+	failed error
 	// gone is set once the own member has left the federation: what still comes is not kept.
 	gone bool
 
@@ -62,7 +66,7 @@ type batch struct {
 	legacy   map[string]memberSet
 	rotated  ed25519.PrivateKey // the signing key from this batch on; nil: as it was
 	touched  map[uint32]bool    // own streams that need a checkpoint
-	released map[RecordID][]formBytes
+	released map[RecordID][]freshForm
 	queue    []RecordID // own records to plan again
 	memo     *meaning
 	hash     hash.Hash
@@ -73,6 +77,8 @@ type batch struct {
 	named     int
 	installed []func() // called when the transaction is on disk
 	due       []dueItem
+	runOut    []dueItem
+	logged    uint64               // length of the log at the end
 	wiped     uint64               // entries whose payload this batch erases
 	permits   map[placeKey]*permit // given, new or changed
 	received  map[Name][]*permit   // received, as they are now
@@ -127,10 +133,10 @@ func (m *meaning) active(s *streamState) memberSet {
 }
 
 func (l *Ledger) newBatch(tx *store.Tx) *batch {
-	b := &batch{l: l, tx: tx, now: l.cfg.Now(),
+	b := &batch{l: l, tx: tx, from: tx, now: l.cfg.Now(),
 		records: map[RecordID]*record{}, streams: map[uint32]*streamState{}, open: map[channelKey]uint32{},
 		held: map[Name][]heldPlace{}, names: map[Name][]RecordID{}, ahead: map[target]ahead{},
-		lost: map[stream.ID]LostTail{}, touched: map[uint32]bool{}, released: map[RecordID][]formBytes{},
+		lost: map[stream.ID]LostTail{}, touched: map[uint32]bool{}, released: map[RecordID][]freshForm{},
 		arrivals: map[member.ID]arrival{}, legacy: map[string]memberSet{}, permits: map[placeKey]*permit{}, received: map[Name][]*permit{}}
 	b.memo = newMeaning(b.today())
 	own, _ := b.memo.directory.Roster.Member(l.cfg.Self)
@@ -289,7 +295,11 @@ func (b *batch) planOne(id RecordID) error {
 		return nil
 	}
 	p := planRecord(b.world(), r)
-	if !r.withdrawn && !r.fresh && r.recovered() {
+	if b.failed != nil {
+		return fmt.Errorf("plan record %s: %w", id, b.failed)
+	}
+	heldBack := !r.withdrawn && !r.fresh && r.recovered()
+	if heldBack {
 		// Readers hold a version of this record that was lost here and may be newer than the one we have. Until its national
 		// system has pushed or released the record again it is taken from those who may not have it, and that is all: what
 		// we have must not take the place of something newer.
@@ -324,6 +334,9 @@ func (b *batch) planOne(id RecordID) error {
 			r.waiting = true
 		}
 		changed = changed || done
+	}
+	if heldBack && !r.recovered() {
+		b.queue = append(b.queue, id) // nothing newer stands any more: as it would be after a start
 	}
 	if changed {
 		b.queue = append(b.queue, b.dependents(Name{Owner: b.l.cfg.Self, Record: id})...)
@@ -411,6 +424,21 @@ func (b *batch) eraseEntry(no uint32, sequence uint64, r *record) error {
 	return b.eraseForm(pos, key, r)
 }
 
+// freshForm is a released form that this batch has made. What is at another position in the log is another form, also under the
+// same key: a renewal makes one of the same version.
+type freshForm struct {
+	pos uint64
+	formBytes
+}
+
+func freshForms(pos uint64, forms []formBytes) []freshForm {
+	list := make([]freshForm, len(forms))
+	for i, f := range forms {
+		list[i] = freshForm{pos: pos, formBytes: f}
+	}
+	return list
+}
+
 // liesAt tells whether the form of a place lies at a position in the log.
 func (b *batch) liesAt(at place, pos uint64) (bool, error) {
 	value, err := b.tx.Get(entrySeries(at.stream), at.sequence)
@@ -458,7 +486,7 @@ func (b *batch) form(id RecordID, r *record, key formKey) (uint64, pieces, error
 			continue
 		}
 		for _, fresh := range b.released[id] {
-			if fresh.key == key {
+			if fresh.pos == f.pos && fresh.key == key {
 				return f.pos, fresh.released, nil
 			}
 		}
@@ -488,7 +516,7 @@ func (b *batch) form(id RecordID, r *record, key formKey) (uint64, pieces, error
 		return 0, pieces{}, fmt.Errorf("append released form: %w", err)
 	}
 	r.forms = append(r.forms, form{key: key, pos: pos})
-	b.released[id] = append(b.released[id], made.formBytes)
+	b.released[id] = append(b.released[id], freshForm{pos: pos, formBytes: made.formBytes})
 	return pos, released.released, nil
 }
 

@@ -86,19 +86,14 @@ func (r *record) legalHold(now time.Time) *ententev1.LegalHold {
 func (l *Ledger) decide(ctx context.Context, authority string, refs []string, what act, change func(b *batch, r *record, c *care) []*ententev1.FieldViolation) ([]*ententev1.Verdict, error) {
 	verdicts := make([]*ententev1.Verdict, len(refs))
 	by := actor(ctx)
-	err := l.submit(ctx, len(refs), func(b *batch) error {
-		for i, ref := range refs {
-			id := l.RecordID(authority, ref)
-			verdicts[i] = &ententev1.Verdict{ProviderReference: ref, RecordId: id[:]}
-			err := b.decideOne(id, change, verdicts[i])
-			if err != nil {
-				return err
-			}
-			if verdicts[i].GetOutcome() == ententev1.Outcome_OUTCOME_ACCEPTED {
-				b.note(by, what, Name{Owner: l.cfg.Self, Record: id})
-			}
+	err := l.submitEach(ctx, len(refs), func(b *batch, i int) error {
+		id := l.RecordID(authority, refs[i])
+		verdicts[i] = &ententev1.Verdict{ProviderReference: refs[i], RecordId: id[:]}
+		err := b.decideOne(id, change, verdicts[i])
+		if err == nil && verdicts[i].GetOutcome() == ententev1.Outcome_OUTCOME_ACCEPTED {
+			b.note(by, what, Name{Owner: l.cfg.Self, Record: id})
 		}
-		return nil
+		return err
 	})
 	return verdicts, err
 }
@@ -154,6 +149,8 @@ func (l *Ledger) Restrict(ctx context.Context, authority string, refs []string, 
 	method := "restrict"
 	if lift {
 		method = "lift restriction"
+	} else {
+		ctx = reserved(ctx) // what is taken back goes on when the file is full
 	}
 	verdicts, err := l.decide(ctx, authority, refs, act{operation: alteration, method: method, note: reason}, func(_ *batch, r *record, c *care) []*ententev1.FieldViolation {
 		c.restricted, c.why = !lift, reason

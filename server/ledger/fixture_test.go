@@ -34,12 +34,19 @@ type world struct {
 
 	chain      []*ententev1.SignedDocument // of the project
 	grantDelay time.Duration
+	configure  func(*ledger.Config) // what a test wants besides
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
+	return newWorldFor(t, 24*time.Hour)
+}
+
+// newWorldFor is newWorld whose project goes on for so long.
+func newWorldFor(t testing.TB, valid time.Duration) *world {
+	t.Helper()
 	w := &world{t: t, now: time.Date(2031, 5, 6, 12, 0, 0, 0, time.UTC), path: map[member.ID]string{}}
-	fed, err := federation.Found([]member.ID{"COORD", "XA", "XB", "XC"}, []member.ID{"COORD"}, seeded("federation"), w.clock, 24*time.Hour)
+	fed, err := federation.Found([]member.ID{"COORD", "XA", "XB", "XC"}, []member.ID{"COORD"}, seeded("federation"), w.clock, valid)
 	w.must(err)
 	roster, err := fed.Roster()
 	w.must(err)
@@ -116,6 +123,9 @@ func (w *world) start(id member.ID, clean bool) *node {
 		CheckRecord:  func(*ententev1.Record) []*ententev1.FieldViolation { return nil },
 		CheckRelease: lacksEvaluation,
 		Now:          w.clock, Rand: seeded("salts of " + string(id) + w.now.String()), Logger: slog.New(slog.DiscardHandler), ConfirmWithin: time.Hour, GrantDelay: w.grantDelay}
+	if w.configure != nil {
+		w.configure(&cfg)
+	}
 	l, err := ledger.Open(st, cfg)
 	w.must(err)
 	if clean {

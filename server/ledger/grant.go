@@ -22,7 +22,7 @@ const maxObstacles = 100
 // world is what planning looks at in this batch.
 func (b *batch) world() world {
 	return world{channels: b.memo.channels, active: b.memo.active, byGrant: b.memo.byGrant, stream: b.stream,
-		over: b.memo.over, readersOf: b.readersOf, permitted: b.permitted}
+		over: b.memo.over, readersOf: b.readersOf, permitted: b.permitted, unfit: b.unfit}
 }
 
 // byGrant is the readers by grant of a stream that are in good standing.
@@ -162,7 +162,7 @@ func (l *Ledger) Grant(ctx context.Context, id stream.ID, reader member.ID, dryR
 	if dryRun {
 		l.mu.RLock()
 		defer l.mu.RUnlock()
-		_, err := l.reading().grant(id, reader, &result)
+		_, err := l.reading(nil).grant(id, reader, &result)
 		return result, err
 	}
 	var refused error
@@ -186,9 +186,9 @@ func (l *Ledger) Grant(ctx context.Context, id stream.ID, reader member.ID, dryR
 	return result, errors.Join(err, refused)
 }
 
-// reading is a batch for reading only; the caller holds the lock.
-func (l *Ledger) reading() *batch {
-	b := &batch{l: l, now: l.cfg.Now()}
+// reading is a batch for reading only; the caller holds the lock. from may be nil where nothing is planned.
+func (l *Ledger) reading(from source) *batch {
+	b := &batch{l: l, from: from, now: l.cfg.Now()}
 	b.memo = newMeaning(b.today())
 	return b
 }
@@ -267,7 +267,7 @@ type RecordPreview struct {
 func (l *Ledger) Preview(reader member.ID, project string) []StreamPreview {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	b := l.reading()
+	b := l.reading(nil)
 	standing := map[uint32][]RecordID{}
 	b.eachStanding(func(no uint32, id RecordID) { standing[no] = append(standing[no], id) })
 	var streams []StreamPreview
@@ -285,7 +285,7 @@ func (l *Ledger) Preview(reader member.ID, project string) []StreamPreview {
 func (l *Ledger) PreviewRecords(reader member.ID, project string) []RecordPreview {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	b := l.reading()
+	b := l.reading(nil)
 	outcomes := map[uint32]ententev1.ReaderOutcome{}
 	for _, s := range l.state.streams {
 		if s.own {

@@ -99,6 +99,7 @@ func (b *batch) finish() error {
 			return fmt.Errorf("keep head of stream %s: %w", s.id, err)
 		}
 	}
+	b.logged = b.tx.Len(logSeries)
 	return b.writeTrail()
 }
 
@@ -154,10 +155,14 @@ func (b *batch) install() {
 	}
 	maps.Copy(st.legacy, b.legacy)
 	st.gone += b.wiped
-	st.addDue(b.due)
+	st.due.add(b.due...)
+	st.runOut.add(b.runOut...)
+	st.logged = b.logged
 	st.installPermits(b)
 	for _, installed := range b.installed {
-		installed()
+		if installed != nil {
+			installed()
+		}
 	}
 	if b.rotated != nil {
 		b.l.signing = b.rotated

@@ -23,14 +23,13 @@ type Item struct {
 // prepared is an item worked out as far as it can be without the state: in the caller's goroutine, beside the committer.
 type prepared struct {
 	Item
-	id       RecordID
-	verdict  *ententev1.Verdict
-	event    *recordEvent
-	by       *ententev1.AuditActor
-	intents  []intent
-	key      string                               // of the intents
-	lacking  []*ententev1.FieldViolation          // what the record, whole, lacks for a release
-	purposes func(project ententev1.Purpose) bool // which projects' purposes fit
+	id      RecordID
+	verdict *ententev1.Verdict
+	event   *recordEvent
+	by      *ententev1.AuditActor
+	intents []intent
+	key     string                      // of the intents
+	lacking []*ententev1.FieldViolation // what the record, whole, lacks for a release
 }
 
 // Push takes items for an authority and answers when they are on disk, a verdict each, in order. The error is for what
@@ -45,10 +44,12 @@ func (l *Ledger) Enqueue(ctx context.Context, authority string, items []Item) fu
 	list := make([]*prepared, len(items))
 	by := actor(ctx)
 	for i, it := range items {
-		list[i] = l.prepare(authority, it)
-		list[i].by = by
+		list[i] = l.prepare(authority, by, it)
 	}
 	verdicts := make([]*ententev1.Verdict, len(items))
+	if !slices.ContainsFunc(items, func(it Item) bool { return it.Withdrawal == nil }) {
+		ctx = reserved(ctx)
+	}
 	r, err := l.enqueue(ctx, len(items), func(b *batch) error {
 		for i, p := range list {
 			verdict, err := b.take(authority, p)
@@ -70,8 +71,8 @@ func (l *Ledger) Enqueue(ctx context.Context, authority string, items []Item) fu
 	}
 }
 
-func (l *Ledger) prepare(authority string, it Item) *prepared {
-	p := &prepared{Item: it, verdict: &ententev1.Verdict{}}
+func (l *Ledger) prepare(authority string, by *ententev1.AuditActor, it Item) *prepared {
+	p := &prepared{Item: it, by: by, verdict: &ententev1.Verdict{}}
 	if it.Withdrawal != nil {
 		p.id = l.RecordID(authority, it.Withdrawal.GetProviderReference())
 		p.verdict.ProviderReference, p.verdict.Version, p.verdict.RecordId = it.Withdrawal.GetProviderReference(), it.Withdrawal.GetVersion(), p.id[:]
@@ -170,7 +171,7 @@ func (l *Ledger) lacks(r *ententev1.Record, whole []*ententev1.FieldViolation, l
 				v.Field = fmt.Sprintf("audiences[%d].%s", i, v.GetField())
 			}
 			add(unfit)
-			if len(unfit) > 0 {
+			if len(unfit) > 0 && in.cut != "" {
 				continue // a treatment that cannot be is not tried
 			}
 		}
@@ -242,6 +243,26 @@ func (b *batch) take(authority string, p *prepared) (*ententev1.Verdict, error) 
 	return verdict, b.takeRecord(authority, p, verdict)
 }
 
+// wantedBeside is what a record is wanted for after a push, given what it was wanted for, and its encoding. Who pushes asks for
+// all of it that this version makes wait, so nobody approves what comes of a correction of their own.
+func (p *prepared) wantedBeside(was *intents) ([]intent, string, error) {
+	if was == nil {
+		return p.intents, p.key, nil
+	}
+	list := keepApprovals(was, p.intents)
+	if !p.ReplaceAudiences {
+		list = mergeIntents(was, p.intents)
+	}
+	who := proposer(p.by)
+	for i := range list {
+		if who != "" && p.event.sensitive&^list[i].approved != 0 {
+			list[i].proposer = who
+		}
+	}
+	key, err := encodeIntents(list)
+	return list, key, err
+}
+
 func reject(verdict *ententev1.Verdict, field, reason string) {
 	verdict.Outcome = ententev1.Outcome_OUTCOME_REJECTED
 	verdict.Violations = append(verdict.Violations, &ententev1.FieldViolation{Field: field, Reason: reason})
@@ -249,60 +270,23 @@ func reject(verdict *ententev1.Verdict, field, reason string) {
 
 func (b *batch) takeRecord(authority string, p *prepared, verdict *ententev1.Verdict) error {
 	known := b.record(p.id)
-	if known != nil && known.pos != 0 {
-		if known.kind != p.event.kind {
-			reject(verdict, "body", "is of another kind than the versions held")
-			return nil
-		}
-		same, found, err := b.version(known, p.event.version)
-		if err != nil {
-			return err
-		}
-		if found && !same.erased() {
-			if !bytes.Equal(same.record.join(), p.event.record.join()) {
-				reject(verdict, "envelope.version", "is held already with other content; a change needs a higher version")
-				return nil
-			}
-			err = b.saidAgain(p.id)
-			if err != nil {
-				return err
-			}
-			verdict.Outcome = ententev1.Outcome_OUTCOME_DUPLICATE
-			verdict.ReleaseState = b.record(p.id).releaseState()
-			return nil
-		}
-	}
-	if known != nil && p.event.version <= known.floor {
-		reject(verdict, "envelope.version", "is not above the version up to which the record is withdrawn")
-		return nil
+	decided, err := b.heldAlready(known, p, verdict)
+	if err != nil || decided {
+		return err
 	}
 	newest := known == nil || p.event.version > known.version
 	var was *intents
 	if known != nil {
 		was = known.intents
 	}
-	list, key := p.intents, p.key
-	if was != nil {
-		list = keepApprovals(was, p.intents)
-		if !p.ReplaceAudiences {
-			list = mergeIntents(was, p.intents)
-		}
-		merged, err := encodeIntents(list)
-		if err != nil {
-			return err
-		}
-		key = merged
+	list, key, err := p.wantedBeside(was)
+	if err != nil {
+		return err
 	}
 	if newest && len(list) > 0 {
-		verdict.Violations = b.l.lacks(p.Record, p.lacking, list)
-		unfit, err := b.underived(b.tx, p.Record, p.event.names, p.event.sources)
-		if err != nil {
+		err = b.mayLeave(p, was, list, verdict)
+		if err != nil || verdict.GetOutcome() == ententev1.Outcome_OUTCOME_REJECTED {
 			return err
-		}
-		verdict.Violations = append(verdict.Violations, unfit...)
-		if len(verdict.GetViolations()) > 0 {
-			verdict.Outcome = ententev1.Outcome_OUTCOME_REJECTED
-			return nil
 		}
 	}
 	e := *p.event
@@ -317,39 +301,9 @@ func (b *batch) takeRecord(authority string, p *prepared, verdict *ententev1.Ver
 	if newest && (was == nil && len(list) > 0 || was != nil && was.key != key) {
 		e.hasIntents, e.intents = true, key
 	}
-	pos, err := b.tx.Append(logSeries, e.encode())
-	if err != nil {
-		return fmt.Errorf("append record %s: %w", p.id, err)
-	}
-	r := b.change(p.id)
-	isNew := r.order == 0
-	if isNew {
-		b.added = append(b.added, p.id)
-	}
-	applyRecord(r, pos, &e)
-	if newest {
-		b.dueAt(dueItem{id: p.id, at: r.retain})
-	}
-	operation := alteration
-	if isNew {
-		operation = collection
-	}
-	b.note(p.by, act{operation: operation, method: ententev1.IntakeService_Push_FullMethodName}, Name{Owner: b.l.cfg.Self, Record: p.id})
-	r.authority = b.l.state.internAuthority(e.authority)
-	err = b.setIntents(r, &e)
+	r, err := b.addVersion(p, known, &e, newest)
 	if err != nil {
 		return err
-	}
-	if newest {
-		b.released[p.id] = e.forms
-		for _, n := range e.names {
-			if known == nil || !slices.Contains(known.names, n) {
-				b.names[n] = append(b.names[n], p.id)
-			}
-		}
-		if isLibrary(r.kind) && isNew {
-			b.library = append(b.library, LibraryRef{Owner: b.l.cfg.Self, Record: p.id, Kind: r.kind})
-		}
 	}
 	if newest || r.recovered() {
 		r.fresh = true
@@ -361,6 +315,84 @@ func (b *batch) takeRecord(authority string, p *prepared, verdict *ententev1.Ver
 	verdict.Outcome = ententev1.Outcome_OUTCOME_ACCEPTED
 	verdict.ReleaseState = b.record(p.id).releaseState()
 	return nil
+}
+
+// heldAlready decides on a push by what is held of the record, where that says enough.
+func (b *batch) heldAlready(known *record, p *prepared, verdict *ententev1.Verdict) (decided bool, err error) {
+	if known != nil && known.pos != 0 {
+		if known.kind != p.event.kind {
+			reject(verdict, "body", "is of another kind than the versions held")
+			return true, nil
+		}
+		same, found, err := b.version(known, p.event.version)
+		if err != nil {
+			return false, err
+		}
+		if found && !same.erased() {
+			if !bytes.Equal(same.record.join(), p.event.record.join()) {
+				reject(verdict, "envelope.version", "is held already with other content; a change needs a higher version")
+				return true, nil
+			}
+			err = b.saidAgain(p.id)
+			verdict.Outcome = ententev1.Outcome_OUTCOME_DUPLICATE
+			verdict.ReleaseState = b.record(p.id).releaseState()
+			return true, err
+		}
+	}
+	if known != nil && p.event.version <= known.floor {
+		reject(verdict, "envelope.version", "is not above the version up to which the record is withdrawn")
+		return true, nil
+	}
+	return false, nil
+}
+
+// mayLeave rejects a newest version that lacks what it needs for the audiences that it would have.
+func (b *batch) mayLeave(p *prepared, was *intents, list []intent, verdict *ententev1.Verdict) error {
+	if was != nil { // what is asked now was looked at before
+		verdict.Violations = b.l.lacks(p.Record, p.lacking, list)
+	}
+	unfit, err := b.underived(b.tx, p.Record, p.event.names, p.event.sources)
+	if err != nil {
+		return err
+	}
+	verdict.Violations = append(verdict.Violations, unfit...)
+	if len(verdict.GetViolations()) > 0 {
+		verdict.Outcome = ententev1.Outcome_OUTCOME_REJECTED
+	}
+	return nil
+}
+
+// addVersion puts a version into the log and into the state of its record.
+func (b *batch) addVersion(p *prepared, known *record, e *recordEvent, newest bool) (*record, error) {
+	pos, err := b.tx.Append(logSeries, e.encode())
+	if err != nil {
+		return nil, fmt.Errorf("append record %s: %w", p.id, err)
+	}
+	r := b.change(p.id)
+	isNew := r.order == 0
+	operation := alteration
+	if isNew {
+		b.added = append(b.added, p.id)
+		operation = collection
+	}
+	b.note(p.by, act{operation: operation, method: ententev1.IntakeService_Push_FullMethodName}, Name{Owner: b.l.cfg.Self, Record: p.id})
+	applyRecord(r, pos, e)
+	r.authority = b.l.state.internAuthority(e.authority)
+	err = b.setIntents(r, e)
+	if err != nil || !newest {
+		return r, err
+	}
+	b.dueAt(dueItem{id: p.id, at: r.retain})
+	b.released[p.id] = freshForms(pos, e.forms)
+	for _, n := range e.names {
+		if known == nil || !slices.Contains(known.names, n) {
+			b.names[n] = append(b.names[n], p.id)
+		}
+	}
+	if isLibrary(r.kind) && isNew {
+		b.library = append(b.library, LibraryRef{Owner: b.l.cfg.Self, Record: p.id, Kind: r.kind})
+	}
+	return r, nil
 }
 
 // saidAgain is for what changes nothing but tells that what we remember of a record is what its national system means: so

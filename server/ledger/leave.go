@@ -34,7 +34,7 @@ func (l *Ledger) eraseStream(ctx context.Context, info StreamInfo) error {
 			return err
 		}
 		if len(standing) > 0 {
-			err = l.submit(ctx, len(standing), func(b *batch) error { return b.eraseAll(info.No, standing) })
+			err = l.submit(reserved(ctx), len(standing), func(b *batch) error { return b.eraseAll(info.No, standing) })
 		}
 		if err != nil {
 			return err

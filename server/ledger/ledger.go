@@ -110,9 +110,18 @@ type Ledger struct {
 // request is one caller's change. do runs in the committer, possibly more than once (a failed transaction is taken apart
 // and tried one by one), so it must set its results anew each time. An error of do fails the transaction.
 type request struct {
-	weight int
-	do     func(b *batch) error
-	done   chan error
+	weight   int
+	do       func(b *batch) error
+	done     chan error
+	reserved bool // goes on when the file is full for everything else
+}
+
+type reservedKey struct{}
+
+// reserved is a context for changes that must go on when the file is full for everything else: what is taken back and erased,
+// what is looked at, what is confirmed. They use what store.UpdateReserved may.
+func reserved(ctx context.Context) context.Context {
+	return context.WithValue(ctx, reservedKey{}, true)
 }
 
 // Open reads the store from the beginning and gives the ledger; nothing runs yet.
@@ -135,7 +144,10 @@ func Open(st *store.Store, cfg Config) (*Ledger, error) {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	l.state = rebuilt
-	l.findWaiting()
+	err = l.findWaiting()
+	if err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
 	if !cfg.MarkerFound || cfg.Marker != l.HeadsDigest() {
 		l.distrust()
 	}
@@ -205,7 +217,17 @@ func (l *Ledger) gather(one *request) []*request {
 // commit runs a group in one transaction and answers each. If we crash before the store's Update returns, none of it was
 // acknowledged and none of it is there; if we crash after, all of it is there and the callers find out by asking again.
 func (l *Ledger) commit(group []*request) error {
-	err := l.try(group)
+	err := l.try(group, l.store.Update)
+	if errors.Is(err, store.ErrFull) {
+		// What must go on goes by itself; the others are told that the disk is full.
+		must, others := split(group)
+		answer(others, err)
+		if len(must) == 0 {
+			return nil
+		}
+		group = must
+		err = l.try(group, l.store.UpdateReserved)
+	}
 	var fatal *store.FatalError
 	switch {
 	case err == nil:
@@ -226,17 +248,29 @@ func (l *Ledger) commit(group []*request) error {
 	return nil
 }
 
+// split parts a group into what goes on when the file is full, and the rest.
+func split(group []*request) (must, others []*request) {
+	for _, r := range group {
+		if r.reserved {
+			must = append(must, r)
+		} else {
+			others = append(others, r)
+		}
+	}
+	return must, others
+}
+
 func answer(group []*request, err error) {
 	for _, r := range group {
 		r.done <- err
 	}
 }
 
-func (l *Ledger) try(group []*request) error {
+func (l *Ledger) try(group []*request, update func(func(*store.Tx) error) error) error {
 	l.committing.Lock()
 	defer l.committing.Unlock()
 	var b *batch
-	err := l.store.Update(func(tx *store.Tx) error {
+	err := update(func(tx *store.Tx) error {
 		b = l.newBatch(tx)
 		for _, r := range group {
 			err := r.do(b)
@@ -273,8 +307,30 @@ func (l *Ledger) submit(ctx context.Context, weight int, do func(b *batch) error
 	return l.await(ctx, r)
 }
 
+// submitEach hands a change of n things to the committer, some at a time, so that intake goes on between. When it fails, or ctx
+// ends, a part may be done; who asks again is told of that part that nothing changes.
+func (l *Ledger) submitEach(ctx context.Context, n int, do func(b *batch, i int) error) error {
+	for from := 0; from < n; from += maxBatch {
+		to := min(from+maxBatch, n)
+		err := l.submit(ctx, to-from, func(b *batch) error {
+			for i := from; i < to; i++ {
+				err := do(b, i)
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (l *Ledger) enqueue(ctx context.Context, weight int, do func(b *batch) error) (*request, error) {
-	r := &request{weight: weight, do: do, done: make(chan error, 1)}
+	isReserved, _ := ctx.Value(reservedKey{}).(bool)
+	r := &request{weight: weight, do: do, done: make(chan error, 1), reserved: isReserved}
 	select {
 	case l.requests <- r:
 		return r, nil
@@ -334,7 +390,7 @@ func (l *Ledger) DirectoryChanged(ctx context.Context) error {
 // closeLeft closes streams that are granted to somebody who has left.
 func (l *Ledger) closeLeft(ctx context.Context) error {
 	l.mu.RLock()
-	left := slices.ContainsFunc(l.state.streams, l.reading().hasLeft)
+	left := slices.ContainsFunc(l.state.streams, l.reading(nil).hasLeft)
 	l.mu.RUnlock()
 	if !left {
 		return nil
@@ -383,10 +439,15 @@ func (l *Ledger) submitPlans(ctx context.Context, ids []RecordID) error {
 
 // findWaiting marks, after a start, the records of which something is still to be put into streams or taken out: those
 // that wait for a record that they name, and those that were taken while the streams could not be written.
-func (l *Ledger) findWaiting() {
-	b := &batch{l: l, now: l.cfg.Now()}
-	b.memo = newMeaning(b.today())
-	w := b.world()
+func (l *Ledger) findWaiting() error {
+	return l.store.View(func(v *store.View) error {
+		b := l.reading(v)
+		l.markWaiting(b.world())
+		return b.failed
+	})
+}
+
+func (l *Ledger) markWaiting(w world) {
 	for id, r := range l.state.records {
 		if r.pos == 0 && !r.withdrawn {
 			continue // known only by a recovered stream, until its national system pushes it again

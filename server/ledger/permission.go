@@ -33,19 +33,30 @@ type permit struct {
 	gone       bool // taken back
 }
 
-// parsePermit reads a permission of an owner; false for what says nothing that could be used.
-func parsePermit(payload []byte, owner member.ID, at placeKey) (*permit, bool) {
+// What an owner may send of permissions: recipients in one (OnwardPermission.recipients), and how many of one record are looked
+// at. Each is asked whenever something made from the record is planned; more are kept unread, like what is not understood.
+const (
+	maxRecipients = 256
+	maxPermits    = 1024
+)
+
+// parsePermit reads a permission from a stream; false for what says nothing that could be used. Only the bilateral stream to
+// the holder gives one.
+func parsePermit(payload []byte, s *streamState, sequence uint64) (*permit, bool) {
+	if s.kind != ententev1.StreamKind_STREAM_KIND_BILATERAL || len(s.base) != 1 {
+		return nil, false
+	}
 	m := &ententev1.StreamPayload{}
 	err := proto.Unmarshal(payload, m)
 	p := m.GetPermission()
-	if err != nil || p == nil || p.GetOwner() != string(owner) || len(p.ProtoReflect().GetUnknown()) > 0 {
+	if err != nil || p == nil || p.GetOwner() != string(s.owner) || p.GetHolder() != string(s.base[0]) || len(p.ProtoReflect().GetUnknown()) > 0 {
 		return nil, false
 	}
 	id, err := ParseRecordID(p.GetRecordId())
-	if err != nil || len(p.GetCommitment()) != len(stream.Hash{}) {
+	if err != nil || len(p.GetCommitment()) != len(stream.Hash{}) || len(p.GetRecipients()) > maxRecipients {
 		return nil, false
 	}
-	return &permit{at: at, name: Name{Owner: owner, Record: id}, commitment: stream.Hash(p.GetCommitment()), holder: member.ID(p.GetHolder()),
+	return &permit{at: placeKey{stream: s.no, sequence: sequence}, name: Name{Owner: s.owner, Record: id}, commitment: stream.Hash(p.GetCommitment()), holder: member.ID(p.GetHolder()),
 		recipients: newMemberSet(memberIDs(p.GetRecipients())...), export: p.GetExport(), purpose: p.GetPurpose(),
 		until: p.GetUntil().GetSeconds(), granted: p.GetGrantedAt().GetSeconds()}, true
 }
@@ -59,6 +70,7 @@ func (p *permit) told() *ententev1.OnwardPermission {
 
 // Permission is what a holder is told when it asks whether it may use something.
 type Permission struct {
+	Commitment stream.Hash // of the entry that brought the version
 	Recipients []member.ID
 	Export     bool
 	Purpose    ententev1.Purpose
@@ -72,17 +84,19 @@ func (l *Ledger) Permissions(n Name) []Permission {
 	defer l.mu.RUnlock()
 	var list []Permission
 	for _, p := range l.state.received[n] {
-		if l.inForce(p, l.state.held[n]) {
-			list = append(list, Permission{Recipients: p.recipients, Export: p.export, Purpose: p.purpose, Until: time.Unix(p.until, 0).UTC()})
+		if l.inForce(p, l.state.held[n], l.state.stream) {
+			list = append(list, Permission{Commitment: p.commitment, Recipients: p.recipients, Export: p.export, Purpose: p.purpose, Until: time.Unix(p.until, 0).UTC()})
 		}
 	}
 	return list
 }
 
 // inForce tells whether a received permission counts now: not taken back, not over, for this member, and about an entry that
-// is still held.
-func (l *Ledger) inForce(p *permit, held []heldPlace) bool {
+// is still held; both by streams that may be shown.
+func (l *Ledger) inForce(p *permit, held []heldPlace, stream func(no uint32) *streamState) bool {
+	shown := func(s *streamState) bool { return s != nil && !s.hidden && !s.frozen && !l.left(s) }
 	return !p.gone && p.holder == l.cfg.Self && l.cfg.Now().Unix() < p.until && p.about != (placeKey{}) &&
+		shown(stream(p.at.stream)) && shown(stream(p.about.stream)) &&
 		slices.ContainsFunc(held, func(at heldPlace) bool { return at.stream == p.about.stream && at.sequence == p.about.sequence })
 }
 
@@ -90,7 +104,7 @@ func (l *Ledger) inForce(p *permit, held []heldPlace) bool {
 func (b *batch) permitted(n Name, purpose ententev1.Purpose) memberSet {
 	var set memberSet
 	for _, p := range b.receivedPermits(n) {
-		if b.l.inForce(p, b.heldPlaces(n)) && (b.l.cfg.Compatible == nil || b.l.cfg.Compatible(p.purpose, purpose)) {
+		if b.l.inForce(p, b.heldPlaces(n), b.stream) && (b.l.cfg.Compatible == nil || b.l.cfg.Compatible(p.purpose, purpose)) {
 			set = set.union(p.recipients)
 		}
 	}
@@ -110,26 +124,74 @@ func (b *batch) takePermission(s *streamState, v stream.Verified) {
 	if v.Header.Type != ententev1.EntryType_ENTRY_TYPE_PERMISSION {
 		return
 	}
-	p, ok := parsePermit(v.Payload, s.owner, placeKey{stream: s.no, sequence: v.Header.Sequence})
+	p, ok := parsePermit(v.Payload, s, v.Header.Sequence)
 	if !ok {
 		return
 	}
 	if s.own {
+		b.findGiven(p)
 		b.permits[p.at] = p
 		return
 	}
+	if len(b.receivedPermits(p.name)) >= maxPermits {
+		return
+	}
 	for _, at := range b.heldPlaces(p.name) {
-		header, err := b.headerOf(at.stream, at.sequence)
+		header, err := headerOf(b.tx, placeKey{stream: at.stream, sequence: at.sequence})
 		if err == nil && header.Commitment == p.commitment {
 			p.about = placeKey{stream: at.stream, sequence: at.sequence}
 		}
 	}
 	b.received[p.name] = append(slices.Clone(b.receivedPermits(p.name)), p)
+	b.runOut = append(b.runOut, p.endsAt())
 	b.queue = append(b.queue, b.dependents(p.name)...)
 }
 
-func (b *batch) headerOf(no uint32, sequence uint64) (stream.Header, error) {
-	value, err := b.tx.Get(entrySeries(no), sequence)
+// findGiven finds the entry that an own permission is about which has come back.
+func (b *batch) findGiven(p *permit) {
+	r := b.record(p.name.Record)
+	if r == nil {
+		return
+	}
+	for _, at := range r.places {
+		header, err := headerOf(b.tx, placeKey{stream: at.stream, sequence: at.sequence})
+		if err == nil && header.Commitment == p.commitment {
+			p.about = placeKey{stream: at.stream, sequence: at.sequence}
+		}
+	}
+}
+
+// meetGiven finds the own permissions that are about an entry which has come back.
+func (b *batch) meetGiven(id RecordID, at placeKey, commitment stream.Hash) {
+	for _, known := range []map[placeKey]*permit{b.l.state.permits, b.permits} {
+		for _, p := range known {
+			if p.name.Record == id && p.commitment == commitment && b.givenPermit(p.at) == p {
+				met := *p
+				met.about = at
+				b.permits[p.at] = &met
+			}
+		}
+	}
+}
+
+// endsAt is a permission in the agenda.
+func (p *permit) endsAt() dueItem {
+	return dueItem{id: p.name.Record, stream: p.at.stream, sequence: p.at.sequence, at: p.until}
+}
+
+// queuePermitted queues what was made from records by permissions that a received stream has to do with: whether it is shown
+// has changed.
+func (b *batch) queuePermitted(no uint32) {
+	for n, list := range b.l.state.received {
+		if slices.ContainsFunc(list, func(p *permit) bool { return p.at.stream == no || p.about.stream == no }) {
+			b.queue = append(b.queue, b.dependents(n)...)
+		}
+	}
+	b.queue = sortedIDs(b.queue)
+}
+
+func headerOf(from source, at placeKey) (stream.Header, error) {
+	value, err := from.Get(entrySeries(at.stream), at.sequence)
 	if err != nil {
 		return stream.Header{}, err
 	}
@@ -143,33 +205,27 @@ func (b *batch) headerOf(no uint32, sequence uint64) (stream.Header, error) {
 // meetPermissions finds the permissions that are about an entry which has just come.
 func (b *batch) meetPermissions(n Name, at placeKey, commitment stream.Hash) {
 	list := b.receivedPermits(n)
-	i := slices.IndexFunc(list, func(p *permit) bool { return p.commitment == commitment })
-	if i < 0 {
+	if !slices.ContainsFunc(list, func(p *permit) bool { return p.commitment == commitment }) {
 		return
 	}
-	met := *list[i]
-	met.about = at
 	list = slices.Clone(list)
-	list[i] = &met
+	for i, p := range list {
+		if p.commitment == commitment {
+			met := *p
+			met.about = at
+			list[i] = &met
+		}
+	}
 	b.received[n] = list
 }
 
-// dropPermission forgets a received permission that its owner has taken back.
-func (b *batch) dropPermission(s *streamState, sequence uint64) {
-	at := placeKey{stream: s.no, sequence: sequence}
-	value, err := b.tx.Get(entrySeries(s.no), sequence)
-	if err != nil {
-		return
-	}
-	e, err := decodeEntry(value)
-	if err != nil || e.state != payloadInline {
-		return
-	}
-	p, ok := parsePermit(e.inline, s.owner, at)
+// dropPermission forgets a received permission whose entry is erased: its owner has taken it back.
+func (b *batch) dropPermission(s *streamState, sequence uint64, e *storedEntry) {
+	p, ok := parsePermit(e.inline, s, sequence)
 	if !ok {
 		return
 	}
-	b.received[p.name] = slices.DeleteFunc(slices.Clone(b.receivedPermits(p.name)), func(have *permit) bool { return have.at == at })
+	b.received[p.name] = slices.DeleteFunc(slices.Clone(b.receivedPermits(p.name)), func(have *permit) bool { return have.at == p.at })
 	b.queue = append(b.queue, b.dependents(p.name)...)
 }
 
@@ -178,7 +234,7 @@ func (s *state) readPermission(str *streamState, n uint64, e *storedEntry) {
 	if e.state != payloadInline {
 		return
 	}
-	p, ok := parsePermit(e.inline, str.owner, placeKey{stream: str.no, sequence: n})
+	p, ok := parsePermit(e.inline, str, n)
 	if !ok {
 		return
 	}
@@ -186,30 +242,50 @@ func (s *state) readPermission(str *streamState, n uint64, e *storedEntry) {
 		s.permits[p.at] = p
 		return
 	}
-	s.received[p.name] = append(s.received[p.name], p)
+	if len(s.received[p.name]) < maxPermits {
+		s.received[p.name] = append(s.received[p.name], p)
+		s.runOut.add(p.endsAt())
+	}
 }
 
-// findPermitted finds the entries that received permissions are about, at a start.
+// findPermitted finds the entries that permissions are about, at a start.
 func (s *state) findPermitted(from source) error {
 	for n, list := range s.received {
 		for _, at := range s.held[n] {
-			value, err := from.Get(entrySeries(at.stream), at.sequence)
-			if err != nil {
-				return fmt.Errorf("read entry %d of stream %d: %w", at.sequence, at.stream, err)
-			}
-			e, err := decodeEntry(value)
+			err := findAbout(from, placeKey{stream: at.stream, sequence: at.sequence}, list)
 			if err != nil {
 				return err
 			}
-			header, err := stream.ParseHeader(e.header)
+		}
+	}
+	given := map[RecordID][]*permit{}
+	for _, p := range s.permits {
+		given[p.name.Record] = append(given[p.name.Record], p)
+	}
+	for id, list := range given {
+		r := s.records[id]
+		if r == nil {
+			continue
+		}
+		for _, at := range r.places {
+			err := findAbout(from, placeKey{stream: at.stream, sequence: at.sequence}, list)
 			if err != nil {
 				return err
 			}
-			for _, p := range list {
-				if p.commitment == header.Commitment {
-					p.about = placeKey{stream: at.stream, sequence: at.sequence}
-				}
-			}
+		}
+	}
+	return nil
+}
+
+// findAbout notes with those permissions of a list that name an entry that it is theirs.
+func findAbout(from source, at placeKey, list []*permit) error {
+	header, err := headerOf(from, at)
+	if err != nil {
+		return fmt.Errorf("read entry %d of stream %d: %w", at.sequence, at.stream, err)
+	}
+	for _, p := range list {
+		if p.commitment == header.Commitment {
+			p.about = at
 		}
 	}
 	return nil
@@ -314,7 +390,7 @@ func (b *batch) permit(by *ententev1.AuditActor, id RecordID, ask Permit) ([]*en
 		if err != nil || s == nil {
 			return nil, err
 		}
-		header, err := b.headerOf(at.stream, at.sequence)
+		header, err := headerOf(b.tx, placeKey{stream: at.stream, sequence: at.sequence})
 		if err != nil {
 			return nil, fmt.Errorf("read entry %d of stream %d: %w", at.sequence, at.stream, err)
 		}
@@ -340,7 +416,7 @@ func (b *batch) permit(by *ententev1.AuditActor, id RecordID, ask Permit) ([]*en
 // RevokePermission takes back a permission that stands in an own stream; ErrAbsent for anything else.
 func (l *Ledger) RevokePermission(ctx context.Context, authority string, id stream.ID, sequence uint64) error {
 	by := actor(ctx)
-	err := l.submit(ctx, 1, func(b *batch) error {
+	err := l.submit(reserved(ctx), 1, func(b *batch) error {
 		s := b.streamByID(l.cfg.Self, id)
 		if s == nil || !s.own {
 			return ErrAbsent
@@ -391,6 +467,16 @@ func (b *batch) revoke(by *ententev1.AuditActor, s *streamState, p *permit) erro
 	if err != nil {
 		return err
 	}
+	err = b.erasePermission(s, p)
+	if err != nil {
+		return err
+	}
+	b.note(by, act{operation: alteration, method: ententev1.IntakeService_RevokePermission_FullMethodName, recipient: string(p.holder)}, p.name)
+	return nil
+}
+
+// erasePermission erases a given permission that is taken back.
+func (b *batch) erasePermission(s *streamState, p *permit) error {
 	value, err := b.tx.Get(entrySeries(s.no), p.at.sequence)
 	if err != nil {
 		return fmt.Errorf("read entry %d of stream %s: %w", p.at.sequence, s.id, err)
@@ -408,7 +494,6 @@ func (b *batch) revoke(by *ententev1.AuditActor, s *streamState, p *permit) erro
 	taken := *p
 	taken.gone = true
 	b.permits[p.at] = &taken
-	b.note(by, act{operation: alteration, method: ententev1.IntakeService_RevokePermission_FullMethodName, recipient: string(p.holder)}, p.name)
 	return nil
 }
 
@@ -435,7 +520,7 @@ func (l *Ledger) ListPermissions(authority string, received bool) []*ententev1.H
 		s := l.state.stream(p.at.stream)
 		held := &ententev1.HeldPermission{Permission: p.told(), Entry: &ententev1.EntryRef{StreamId: slices.Clone(s.id[:]), Sequence: p.at.sequence}}
 		if received {
-			held.InForce = !s.hidden && !s.frozen && l.inForce(p, l.state.held[p.name])
+			held.InForce = l.inForce(p, l.state.held[p.name], l.state.stream)
 		} else {
 			held.InForce = l.givenInForce(p)
 		}
@@ -455,35 +540,6 @@ func (l *Ledger) givenInForce(p *permit) bool {
 		if at.withdrawn || !l.state.stream(at.stream).readers.has(p.holder) {
 			return false
 		}
-		return p.about == (placeKey{}) || p.about == placeKey{stream: at.stream, sequence: at.sequence}
+		return p.about == placeKey{stream: at.stream, sequence: at.sequence}
 	})
-}
-
-// underived finds what a record lacks that was made from records of others which are held here.
-func (b *batch) underived(from source, r *ententev1.Record, names []Name, sources int) ([]*ententev1.FieldViolation, error) {
-	if b.l.cfg.CheckDerived == nil || sources == 0 {
-		return nil, nil
-	}
-	var list [][]byte
-	for _, n := range names[len(names)-sources:] {
-		for _, at := range b.heldPlaces(n) {
-			value, err := from.Get(logSeries, at.pos)
-			if err != nil {
-				return nil, fmt.Errorf("read log %d: %w", at.pos, err)
-			}
-			decoded, err := decodeEvent(value)
-			if err != nil {
-				return nil, fmt.Errorf("log %d: %w", at.pos, err)
-			}
-			e, ok := decoded.(*receivedEvent)
-			if !ok {
-				continue
-			}
-			released, _, err := splitPayload(e.payload)
-			if err == nil && released != nil {
-				list = append(list, slices.Clone(released))
-			}
-		}
-	}
-	return b.l.cfg.CheckDerived(r, list), nil
 }

@@ -36,6 +36,8 @@ type world struct {
 	readersOf func(n Name) memberSet
 	// permitted gives the members to whom what was made from another member's record may go by that member's permission.
 	permitted func(n Name, purpose ententev1.Purpose) memberSet
+	// unfit tells whether a record that was made from others' lacks what their conditions, as they are held now, demand.
+	unfit func(r *record) bool
 }
 
 // planRecord compares what is wanted for a record with where it stands.
@@ -68,6 +70,7 @@ func planRecord(w world, r *record) plan {
 			}
 		}
 	}
+	sameBytes(wanted)
 	kept := make([]bool, len(wanted))
 	for i, at := range r.places {
 		if at.withdrawn {
@@ -125,8 +128,27 @@ func want(wanted []channel, c channel) []channel {
 	return wanted
 }
 
-// limit is who may read all that a record names. What it was only made from may go further, by permission of its owner.
+// sameBytes keeps, for whom a coordinator may merge, those who get the same bytes: a form that was decided later for one of them
+// may be another one.
+func sameBytes(wanted []channel) {
+	for i, c := range wanted {
+		if len(c.mergeFor) == 0 {
+			continue
+		}
+		wanted[i].mergeFor = slices.DeleteFunc(slices.Clone(c.mergeFor), func(id member.ID) bool {
+			return !c.readers.has(id) && !slices.ContainsFunc(wanted, func(other channel) bool {
+				return other.key.kind == c.key.kind && other.key.project == c.key.project && other.cut == c.cut && other.readers.has(id)
+			})
+		})
+	}
+}
+
+// limit is who may read all that a record names. What it was only made from may go further, by permission of its owner; where
+// the conditions of that are not kept, nobody may.
 func (w world) limit(r *record) memberSet {
+	if r.sources > 0 && w.unfit(r) {
+		return nil
+	}
 	var limit memberSet
 	for i, n := range r.names {
 		readers := w.readersOf(n)

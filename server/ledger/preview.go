@@ -75,29 +75,42 @@ func (l *Ledger) PreviewPending(id RecordID) (Previewed, error) {
 	return one, nil
 }
 
-func (l *Ledger) previewRelease(id RecordID, asked []intent, replace bool, together map[RecordID]bool) (Previewed, error) {
-	one := Previewed{Record: id}
-	err := l.store.View(func(v *store.View) error {
-		l.mu.RLock()
-		defer l.mu.RUnlock()
-		b := l.reading()
-		known := l.state.records[id]
-		list, wrong, err := b.intended(v, id, known, asked, replace)
-		if err != nil || len(wrong) > 0 {
-			one.Violations = wrong
-			return err
-		}
-		as := known.clone()
-		as.intents = &intents{list: approvedAll(list)}
-		for _, in := range list {
-			one.Grounds |= as.sensitive &^ in.approved
-		}
-		w := b.together(together, asked, replace)
-		p := planRecord(w, as)
-		one.Waiting = p.waiting
-		return b.fillForms(v, w, as, p, &one)
-	})
+func (l *Ledger) previewRelease(id RecordID, asked []intent, replace bool, together map[RecordID]bool) (one Previewed, err error) {
+	for again := true; again && err == nil; {
+		one = Previewed{Record: id}
+		err = l.store.View(func(v *store.View) error {
+			l.mu.RLock()
+			defer l.mu.RUnlock()
+			// The state may tell of a commit that came after the view began: then once more, with a view of that.
+			again = l.state.logged > v.Len(logSeries)
+			if again {
+				return nil
+			}
+			return l.reading(v).previewOne(v, asked, replace, together, &one)
+		})
+	}
 	return one, err
+}
+
+func (b *batch) previewOne(v *store.View, asked []intent, replace bool, together map[RecordID]bool, one *Previewed) error {
+	known := b.record(one.Record)
+	list, wrong, err := b.intended(v, one.Record, known, asked, replace)
+	if err != nil || len(wrong) > 0 {
+		one.Violations = wrong
+		return err
+	}
+	as := known.clone()
+	as.intents = &intents{list: approvedAll(list)}
+	for _, in := range list {
+		one.Grounds |= as.sensitive &^ in.approved
+	}
+	w := b.together(v, together, asked, replace)
+	p := planRecord(w, as)
+	if b.failed != nil {
+		return b.failed
+	}
+	one.Waiting = p.waiting
+	return b.fillForms(v, w, as, p, one)
 }
 
 // approvedAll is a list of intents as if a second person had let all of them go.
@@ -109,47 +122,52 @@ func approvedAll(list []intent) []intent {
 	return list
 }
 
-// together is the world in which the records of one call are released together: who may read one that another names is who
-// would read it then.
-func (b *batch) together(ids map[RecordID]bool, asked []intent, replace bool) world {
+// together is the world in which the records of one call are released together, and a second person has let all of them go:
+// who may read one that another names is who would read it then.
+func (b *batch) together(v *store.View, ids map[RecordID]bool, asked []intent, replace bool) world {
 	w := b.world()
-	plain := b.readersOf
-	meant := map[RecordID]memberSet{}
+	then := map[RecordID]memberSet{}
 	w.readersOf = func(n Name) memberSet {
 		if n.Owner != b.l.cfg.Self || !ids[n.Record] {
-			return plain(n)
+			return b.readersOf(n)
 		}
-		known, done := meant[n.Record]
-		if done {
-			return known
+		known, done := then[n.Record]
+		if !done {
+			then[n.Record] = b.readersOf(n) // for records that name each other
+			known = b.readersThen(v, w, n.Record, asked, replace)
+			then[n.Record] = known
 		}
-		r := b.record(n.Record)
-		if r == nil || r.pos == 0 || r.withdrawn || r.restricted() {
-			return plain(n)
-		}
-		list := asked
-		if !replace {
-			list = mergeIntents(r.intents, asked)
-		}
-		var readers memberSet
-		for _, channels := range b.memo.channelsOf(list, r.restriction) {
-			for _, c := range channels {
-				readers = readers.union(c.readers).union(c.extra)
-			}
-		}
-		meant[n.Record] = readers
-		return readers
+		return known
 	}
 	return w
 }
 
-// channelsOf is channels of intents that are not interned.
-func (m *meaning) channelsOf(list []intent, restriction *ententev1.Restriction) [][]channel {
-	out := make([][]channel, len(list))
-	for i, in := range list {
-		out[i] = m.wanted(in, restriction)
+// readersThen is who would read a record of the call.
+func (b *batch) readersThen(v *store.View, w world, id RecordID, asked []intent, replace bool) memberSet {
+	r := b.record(id)
+	list, wrong, err := b.intended(v, id, r, asked, replace)
+	if err != nil {
+		b.failed = err
 	}
-	return out
+	if err != nil || len(wrong) > 0 {
+		return b.readersOf(Name{Owner: b.l.cfg.Self, Record: id})
+	}
+	as := r.clone()
+	as.intents = &intents{list: approvedAll(list)}
+	p := planRecord(w, as)
+	for _, gone := range p.withdraw {
+		as.places[gone.place].withdrawn = true
+	}
+	var readers memberSet
+	for _, at := range as.places {
+		if !at.withdrawn {
+			readers = readers.union(b.stream(at.stream).readers)
+		}
+	}
+	for _, c := range p.release {
+		readers = readers.union(c.readers).union(c.extra)
+	}
+	return readers
 }
 
 // fillForms says who would hold what: by what stands and stays, and by what would be released.

@@ -168,6 +168,7 @@ func (s *state) readAhead(v *store.View) error {
 }
 
 func (s *state) readLog(n uint64, value []byte, received map[uint64]ententev1.RecordKind) error {
+	s.logged = n
 	decoded, err := decodeEvent(value)
 	if err != nil {
 		return fmt.Errorf("log %d: %w", n, err)
@@ -224,7 +225,7 @@ func (s *state) readLog(n uint64, value []byte, received map[uint64]ententev1.Re
 	case *receivedEvent:
 		if len(e.payload) > 0 {
 			received[n] = e.kind
-			s.addDue([]dueItem{{stream: e.stream, sequence: e.sequence, at: payloadRetain(e.payload)}})
+			s.due.add(dueItem{stream: e.stream, sequence: e.sequence, at: payloadRetain(e.payload)})
 		}
 	case *receiptEvent:
 		str := s.stream(e.stream)
@@ -351,7 +352,7 @@ func (s *state) index(self member.ID) {
 	}
 	for id, r := range s.records {
 		if r.retain != 0 && !r.erased {
-			s.addDue([]dueItem{{id: id, at: r.retain}})
+			s.due.add(dueItem{id: id, at: r.retain})
 		}
 		for i := range r.places {
 			by, ok := s.rebuilding[placeKey{stream: r.places[i].stream, sequence: r.places[i].sequence}]

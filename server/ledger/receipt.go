@@ -52,7 +52,7 @@ func (l *Ledger) ReceiptsSent(ctx context.Context, docs []*ententev1.SignedDocum
 	if len(docs) == 0 {
 		return nil
 	}
-	return l.submit(ctx, len(docs), func(b *batch) error {
+	return l.submit(reserved(ctx), len(docs), func(b *batch) error {
 		for _, doc := range docs {
 			r := &ententev1.Receipt{}
 			err := proto.Unmarshal(doc.GetBody(), r)
@@ -138,7 +138,7 @@ func (l *Ledger) AcceptReceipt(ctx context.Context, doc *ententev1.SignedDocumen
 	if !l.isNews(info.No, from, r, uint64(len(encoded))) {
 		return nil
 	}
-	return l.submit(ctx, 1, func(b *batch) error {
+	return l.submit(reserved(ctx), 1, func(b *batch) error {
 		s := b.changeStream(info.No)
 		e := &receiptEvent{stream: info.No, reader: from, size: r.GetSize(), at: b.now.UnixNano(), document: encoded}
 		if s.confirmed[from].kept+uint64(len(encoded)) > b.receiptRoom(s.size(), from) {
@@ -245,25 +245,14 @@ func (l *Ledger) delivery(at place, m member.ID) *ententev1.Delivery {
 	if s.confirmed[m].size >= at.sequence {
 		d.State = ententev1.DeliveryState_DELIVERY_STATE_DELIVERED
 	}
-	if at.withdrawn && l.state.stream(at.byStream).confirmed[m].size >= at.bySeq {
+	if at.withdrawn && l.signed(at, m) {
 		d.State = ententev1.DeliveryState_DELIVERY_STATE_APPLIED
 		return d
 	}
-	if l.overdue(at, d.GetState()) {
+	if !l.signed(at, m) && l.late(at) {
 		d.State = ententev1.DeliveryState_DELIVERY_STATE_OVERDUE
 	}
 	return d
-}
-
-// overdue tells whether a reader has taken too long to sign for an entry, or for its withdrawal.
-func (l *Ledger) overdue(at place, state ententev1.DeliveryState) bool {
-	since := at.at
-	if at.withdrawn {
-		since = at.gone
-	} else if state != ententev1.DeliveryState_DELIVERY_STATE_PENDING {
-		return false
-	}
-	return since != 0 && l.cfg.Now().Sub(time.Unix(int64(since), 0)) > l.cfg.DeliverWithin
 }
 
 // secondsStamp is a time that is kept in seconds since 1970; nil where none is.

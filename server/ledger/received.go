@@ -69,7 +69,7 @@ func (l *Ledger) ApplyWithdrawals(ctx context.Context, owner member.ID, in strea
 	if len(list) == 0 {
 		return nil
 	}
-	err := l.submit(ctx, len(list), func(b *batch) error {
+	err := l.submit(reserved(ctx), len(list), func(b *batch) error {
 		for _, w := range list {
 			err := b.applyWithdrawal(owner, in, w)
 			if err != nil {
@@ -166,7 +166,7 @@ func (b *batch) eraseReceived(s *streamState, sequence uint64, receiptFor stream
 // eraseUnread erases payload and salt of an entry that this version does not understand: it is kept in no answer, and its
 // owner takes it back like any other.
 func (b *batch) eraseUnread(s *streamState, sequence uint64, e *storedEntry, receiptFor stream.ID) error {
-	b.dropPermission(s, sequence)
+	b.dropPermission(s, sequence, e)
 	b.wiped++
 	gone := &storedEntry{header: slices.Clone(e.header), state: payloadErased}
 	err := b.tx.Replace(entrySeries(s.no), sequence, gone.encode())
@@ -364,6 +364,7 @@ func (b *batch) receiveRelease(s *streamState, v stream.Verified, e *storedEntry
 		if err != nil {
 			return err
 		}
+		b.meetGiven(id, placeKey{stream: s.no, sequence: v.Header.Sequence}, v.Header.Commitment)
 		return b.recoverPlace(s, v.Header.Sequence, id, kind, e)
 	}
 	b.dueAt(dueItem{stream: s.no, sequence: v.Header.Sequence, at: retain})
@@ -396,7 +397,8 @@ func (l *Ledger) Freeze(ctx context.Context, owner member.ID, id stream.ID, evid
 			return fmt.Errorf("keep the proof: %w", err)
 		}
 		b.changeStream(s.no).frozen = true
-		return nil
+		b.queuePermitted(s.no)
+		return b.drainQueue()
 	})
 	if err != nil {
 		return fmt.Errorf("freeze stream %s: %w", id, err)
@@ -421,9 +423,10 @@ func (l *Ledger) Fresh(owner member.ID, withdrawalsApplied bool) {
 		for _, s := range l.state.streams {
 			if !s.own && s.owner == owner && s.hidden {
 				b.changeStream(s.no).hidden = false
+				b.queuePermitted(s.no)
 			}
 		}
-		return nil
+		return b.drainQueue()
 	})
 	if err != nil {
 		l.cfg.Logger.Warn("streams stay hidden until their owner is heard again", "owner", string(owner), "error", err)

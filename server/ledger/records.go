@@ -37,7 +37,7 @@ func (l *Ledger) Record(id RecordID, version uint64) (*ententev1.HeldRecord, err
 func (l *Ledger) held(id RecordID, r *record) *ententev1.HeldRecord {
 	out := &ententev1.HeldRecord{RecordId: id[:], Authority: r.authority, Withdrawn: r.withdrawn, Deliveries: l.deliveries(r), ReleaseState: r.releaseState(),
 		Restricted: r.restricted(), Hold: r.legalHold(l.cfg.Now()), Erased: r.erased}
-	if r.retain != 0 {
+	if r.retain != 0 && !r.erased {
 		out.RetainUntil = timestamppb.New(time.Unix(r.retain, 0))
 	}
 	if r.intents == nil {
@@ -79,6 +79,25 @@ func fillRecord(v *store.View, r *record, version uint64, out *ententev1.HeldRec
 		return proto.Unmarshal(e.record.join(), out.Record)
 	}
 	return fmt.Errorf("version %d: %w", version, ErrAbsent)
+}
+
+// listSlice is how many own records are looked at under the lock at a time.
+const listSlice = 10_000
+
+// eachOwn calls fn, which keeps neither the lock nor waits, with all own records in the order in which they first came, some
+// at a time: meanwhile others get the lock. Which are new since it began is left open.
+func (l *Ledger) eachOwn(fn func(at uint64, id RecordID, r *record)) {
+	for from := 0; ; from += listSlice {
+		l.mu.RLock()
+		order := l.state.order[min(from, len(l.state.order)):min(from+listSlice, len(l.state.order))]
+		for i, id := range order {
+			fn(uint64(from+i), id, l.state.records[id])
+		}
+		l.mu.RUnlock()
+		if len(order) < listSlice {
+			return
+		}
+	}
 }
 
 // ListQuery narrows a list of own records.

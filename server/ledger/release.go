@@ -14,20 +14,14 @@ func (l *Ledger) Release(ctx context.Context, authority string, refs []string, a
 	list, wrong := l.asked(ctx, audiences, replace)
 	verdicts := make([]*ententev1.Verdict, len(refs))
 	by := actor(ctx)
-	err := l.submit(ctx, len(refs), func(b *batch) error {
-		for i, ref := range refs {
-			id := l.RecordID(authority, ref)
-			verdicts[i] = &ententev1.Verdict{ProviderReference: ref, RecordId: id[:], Violations: wrong}
-			if len(wrong) > 0 {
-				verdicts[i].Outcome = ententev1.Outcome_OUTCOME_REJECTED
-				continue
-			}
-			err := b.takeRelease(by, id, list, replace, verdicts[i])
-			if err != nil {
-				return err
-			}
+	err := l.submitEach(ctx, len(refs), func(b *batch, i int) error {
+		id := l.RecordID(authority, refs[i])
+		verdicts[i] = &ententev1.Verdict{ProviderReference: refs[i], RecordId: id[:], Violations: wrong}
+		if len(wrong) > 0 {
+			verdicts[i].Outcome = ententev1.Outcome_OUTCOME_REJECTED
+			return nil
 		}
-		return nil
+		return b.takeRelease(by, id, list, replace, verdicts[i])
 	})
 	if err != nil {
 		return nil, fmt.Errorf("release: %w", err)
@@ -110,18 +104,21 @@ func (b *batch) takeRelease(by *ententev1.AuditActor, id RecordID, asked []inten
 		verdict.Outcome, verdict.Violations = ententev1.Outcome_OUTCOME_REJECTED, wrong
 		return nil
 	}
-	return b.setAudiences(by, id, list, act{operation: alteration, method: ententev1.IntakeService_Release_FullMethodName}, verdict)
+	return b.setAudiences(by, id, list, true, act{operation: alteration, method: ententev1.IntakeService_Release_FullMethodName}, verdict)
 }
 
-// setAudiences makes a list of intents those of a record, and plans it.
-func (b *batch) setAudiences(by *ententev1.AuditActor, id RecordID, list []intent, what act, verdict *ententev1.Verdict) error {
+// setAudiences makes a list of intents those of a record, and plans it. fresh: whoever says so knows the record, so what we have of
+// it is the newest; of a second person that is not known.
+func (b *batch) setAudiences(by *ententev1.AuditActor, id RecordID, list []intent, fresh bool, what act, verdict *ententev1.Verdict) error {
 	known := b.record(id)
 	key, err := encodeIntents(list)
 	if err != nil {
 		return err
 	}
 	if known.intents != nil && known.intents.key == key || known.intents == nil && len(list) == 0 {
-		err = b.saidAgain(id)
+		if fresh {
+			err = b.saidAgain(id)
+		}
 		if err != nil {
 			return err
 		}
@@ -140,7 +137,7 @@ func (b *batch) setAudiences(by *ententev1.AuditActor, id RecordID, list []inten
 	}
 	r := b.change(id)
 	r.intents = in
-	r.fresh = true
+	r.fresh = r.fresh || fresh
 	err = b.replan(id)
 	if err != nil {
 		return err

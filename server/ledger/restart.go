@@ -404,6 +404,10 @@ func (b *batch) recoverWithdrawal(s *streamState, v stream.Verified) error {
 	if err != nil {
 		return err
 	}
+	p := b.givenPermit(placeKey{stream: in.no, sequence: w.TargetSequence})
+	if p != nil {
+		return b.erasePermission(in, p)
+	}
 	if b.record(e.id) == nil {
 		return nil
 	}
@@ -417,7 +421,7 @@ func (b *batch) recoverWithdrawal(s *streamState, v stream.Verified) error {
 		if at.withdrawn && at.byStream > s.no {
 			continue
 		}
-		at.withdrawn, at.byStream, at.bySeq = true, s.no, v.Header.Sequence
+		at.withdrawn, at.byStream, at.bySeq, at.gone = true, s.no, v.Header.Sequence, 0 // when is lost
 	}
 	return b.eraseEntry(in.no, w.TargetSequence, r)
 }

@@ -25,6 +25,9 @@ type dueItem struct {
 	at       int64 // seconds since 1970
 }
 
+// agenda is what may be due, by day since 1970.
+type agenda map[int64][]dueItem
+
 // dueAt notes that something may be due at a time.
 func (b *batch) dueAt(item dueItem) {
 	if item.at != 0 {
@@ -32,25 +35,33 @@ func (b *batch) dueAt(item dueItem) {
 	}
 }
 
-func (s *state) addDue(items []dueItem) {
+func (a agenda) add(items ...dueItem) {
 	for _, item := range items {
 		day := item.at / daySeconds
-		s.due[day] = append(s.due[day], item)
+		a[day] = append(a[day], item)
 	}
 }
 
-// expired gives what is due by a time, and forgets nothing: Expire forgets it once it is done.
-func (s *state) expired(by int64) []dueItem {
+// take takes out what is due by a time. What of it is not done, and what is to come back later, is added again.
+func (a agenda) take(by int64) []dueItem {
 	var list []dueItem
-	for day, items := range s.due {
+	for day, items := range a {
 		if day > by/daySeconds {
 			continue
 		}
+		var left []dueItem
 		for _, item := range items {
 			if item.at <= by {
 				list = append(list, item)
+			} else {
+				left = append(left, item)
 			}
 		}
+		if len(left) == 0 {
+			delete(a, day)
+			continue
+		}
+		a[day] = left
 	}
 	slices.SortFunc(list, func(a, b dueItem) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), slices.Compare(a.id[:], b.id[:]), cmp.Compare(a.stream, b.stream), cmp.Compare(a.sequence, b.sequence))
@@ -58,65 +69,74 @@ func (s *state) expired(by int64) []dueItem {
 	return slices.Compact(list)
 }
 
-// forgetDue drops what is due by a time.
-func (s *state) forgetDue(by int64) {
-	for day, items := range s.due {
-		if day > by/daySeconds {
-			continue
-		}
-		left := slices.DeleteFunc(items, func(item dueItem) bool { return item.at <= by })
-		if len(left) == 0 {
-			delete(s.due, day)
-			continue
-		}
-		s.due[day] = left
-	}
-}
-
 // Expire ends what is over by the clock of expiry: an own record lapses, which takes it back from all readers and erases it at
-// home, unless a legal hold is on it; a received one is erased, and the next receipt says so. It is called regularly; where
-// nothing is due it costs nothing. It says how many lapsed and how many were erased.
+// home, unless a legal hold is on it; a received one is erased, and the next receipt says so. What was made from others'
+// records by a permission that has run out by the node's own clock falls. It is called regularly; where nothing is due it costs
+// nothing. It says how many lapsed and how many were erased.
 //
 // If we crash here, a part is done; the agenda is read anew at the next start, and the rest follows.
 func (l *Ledger) Expire(ctx context.Context) (lapsed, erased int, err error) {
+	err = l.each(ctx, l.state.runOut, l.cfg.Now().Unix(), func(b *batch, item dueItem) error {
+		about := Name{Owner: b.stream(item.stream).owner, Record: item.id}
+		b.queue = append(b.queue, b.dependents(about)...)
+		return nil
+	}, func() {})
+	if err != nil {
+		return 0, 0, fmt.Errorf("end what permissions allowed that have run out: %w", err)
+	}
 	_, erase := l.cfg.Expiry()
 	if erase.IsZero() {
 		return 0, 0, nil
 	}
 	by := erase.Unix()
-	l.mu.RLock()
-	list := l.state.expired(by)
-	l.mu.RUnlock()
-	if len(list) == 0 {
-		return 0, 0, nil
+	var own, received int
+	err = l.each(ctx, l.state.due, by, func(b *batch, item dueItem) error {
+		done, err := b.end(item, by)
+		switch {
+		case err != nil || !done:
+		case item.stream == 0:
+			own++
+		default:
+			received++
+		}
+		return err
+	}, func() {
+		lapsed, erased = lapsed+own, erased+received
+		own, received = 0, 0
+	})
+	if err != nil {
+		return lapsed, erased, fmt.Errorf("end what is over: %w", err)
 	}
-	for some := range slices.Chunk(list, maxBatch) {
-		var own, received int
-		err = l.submit(ctx, len(some), func(b *batch) error {
-			own, received = 0, 0
+	return lapsed, erased, nil
+}
+
+// each takes what is due out of an agenda and does it, some at a time; done is called after each time that is on disk. What
+// fails stays due.
+func (l *Ledger) each(ctx context.Context, a agenda, by int64, do func(b *batch, item dueItem) error, done func()) error {
+	l.mu.Lock()
+	list := a.take(by)
+	l.mu.Unlock()
+	for len(list) > 0 {
+		some := list[:min(len(list), maxBatch)]
+		err := l.submit(reserved(ctx), len(some), func(b *batch) error {
 			for _, item := range some {
-				done, err := b.end(item, by)
+				err := do(b, item)
 				if err != nil {
 					return err
-				}
-				switch {
-				case done && item.stream == 0:
-					own++
-				case done:
-					received++
 				}
 			}
 			return b.drainQueue()
 		})
 		if err != nil {
-			return lapsed, erased, fmt.Errorf("end what is over: %w", err)
+			l.mu.Lock()
+			a.add(list...)
+			l.mu.Unlock()
+			return err
 		}
-		lapsed, erased = lapsed+own, erased+received
+		done()
+		list = list[len(some):]
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.state.forgetDue(by)
-	return lapsed, erased, nil
+	return nil
 }
 
 // end ends one thing, if it is over by a time. What is under a hold comes back to the agenda with the end of that.
@@ -176,30 +196,46 @@ func (b *batch) eraseHome(id RecordID) error {
 		if e.erased() {
 			continue
 		}
-		gone := &recordEvent{id: e.id, version: e.version, kind: e.kind, authority: e.authority, receivedAt: e.receivedAt, previous: e.previous}
-		// A stream that waits for its readers after an unclean stop still carries a form: it is kept until its withdrawal goes.
-		if r.stands() {
-			gone.forms = unshare(e.forms)
+		// The crime areas stay with the kind: by them a follower's filter finds the withdrawals.
+		gone := &recordEvent{id: e.id, version: e.version, kind: e.kind, authority: e.authority, receivedAt: e.receivedAt, previous: e.previous, crimes: e.crimes}
+		gone.forms, err = b.carried(r, at, e.forms)
+		if err != nil {
+			return err
 		}
 		err = b.tx.Replace(logSeries, at, gone.encode())
 		if err != nil {
 			return fmt.Errorf("erase log %d: %w", at, err)
 		}
 	}
-	r.erased, r.names, r.sources, r.restriction, r.sensitive, r.crimes = true, nil, 0, nil, 0, 0
+	r.erased, r.names, r.sources, r.restriction, r.sensitive = true, nil, 0, nil, 0
 	if !r.stands() {
 		r.forms = nil
 	}
 	return nil
 }
 
-// unshare gives forms a body of their own: that of the record goes.
-func unshare(forms []formBytes) []formBytes {
-	list := slices.Clone(forms)
-	for i := range list {
-		list[i].sharesBody = false
+// carried gives, of the forms that lie at a position in the log, those that a standing entry carries: a stream that waits for
+// its readers after an unclean stop cannot be written, and its withdrawal erases them. They get a body of their own, for that
+// of the record goes.
+func (b *batch) carried(r *record, pos uint64, forms []formBytes) ([]formBytes, error) {
+	var list []formBytes
+	for _, f := range forms {
+		for _, at := range r.places {
+			if at.withdrawn || newFormKey(b.stream(at.stream).project, at.cut) != f.key {
+				continue
+			}
+			lies, err := b.liesAt(at, pos)
+			if err != nil {
+				return nil, err
+			}
+			if lies {
+				f.sharesBody = false
+				list = append(list, f)
+				break
+			}
+		}
 	}
-	return list
+	return list, nil
 }
 
 // stands tells whether an entry that carries the record has not been withdrawn.
@@ -270,17 +306,14 @@ func fields(message []byte, fn func(num protowire.Number, value []byte, number u
 	}
 }
 
-// seconds reads an encoded Timestamp.
-func seconds(message []byte) int64 {
-	num, typ, n := protowire.ConsumeTag(message)
-	if n < 0 || num != timestampFieldSeconds || typ != protowire.VarintType {
-		return 0 // 1970, or no time at all
-	}
-	v, n := protowire.ConsumeVarint(message[n:])
-	if n < 0 {
-		return 0
-	}
-	return int64(v)
+// seconds reads an encoded Timestamp; 0 is 1970, or no time at all.
+func seconds(message []byte) (at int64) {
+	fields(message, func(num protowire.Number, value []byte, number uint64) {
+		if num == timestampFieldSeconds && value == nil {
+			at = int64(number)
+		}
+	})
+	return at
 }
 
 // recordDates reads the dates from the beginning of an encoded Record, whose first field is the envelope: nothing is decoded.
@@ -353,20 +386,17 @@ func (d Due) ends() time.Time {
 // ListDue gives own records whose retention or review ends by a time, what ends first first, and whether there are more.
 // review says when a record's need must be reviewed, by what its envelope says (zero where it does not).
 func (l *Ledger) ListDue(q DueQuery, review func(recorded, retain, said time.Time) time.Time) (list []Due, more bool) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
 	now := l.cfg.Now()
-	for _, id := range l.state.order {
-		r := l.state.records[id]
+	l.eachOwn(func(_ uint64, id RecordID, r *record) {
 		if r.pos == 0 || r.erased || r.withdrawn || r.retain == 0 || r.authority != q.Authority {
-			continue
+			return
 		}
 		due := Due{Record: id, Kind: r.kind, Retain: time.Unix(r.retain, 0).UTC(), Hold: r.legalHold(now), Released: r.stands()}
 		due.Review = review(secondsTime(r.recorded), due.Retain, secondsTime(r.review))
 		if !due.ends().After(q.By) {
 			list = append(list, due)
 		}
-	}
+	})
 	slices.SortStableFunc(list, func(a, b Due) int { return a.ends().Compare(b.ends()) })
 	list = list[min(q.After, len(list)):]
 	return list[:min(q.Limit, len(list))], len(list) > q.Limit

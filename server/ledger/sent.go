@@ -3,6 +3,7 @@ package ledger
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
@@ -113,38 +114,44 @@ func closedDelivery(d *ententev1.Delivery) bool {
 	return d.GetState() == ententev1.DeliveryState_DELIVERY_STATE_DELIVERED
 }
 
-// Overdue counts the entries, and withdrawals, that a reader has not signed for in time.
+// Overdue counts the entries, and withdrawals, that a reader has not signed for in time. It looks at every place of every
+// record, and makes nothing on the way.
 func (l *Ledger) Overdue() uint64 {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
 	var n uint64
-	for _, r := range l.state.records {
+	l.eachOwn(func(_ uint64, _ RecordID, r *record) {
 		for _, at := range r.places {
-			s := l.state.stream(at.stream)
-			// Nearly all are signed for by everybody: that is seen without making a line of the table.
-			if at.at == 0 && at.gone == 0 || !at.withdrawn && s.signedByAll(at.sequence) {
+			if !l.late(at) {
 				continue
 			}
-			for _, m := range s.readers {
-				if l.delivery(at, m).GetState() == ententev1.DeliveryState_DELIVERY_STATE_OVERDUE {
+			for _, m := range l.state.stream(at.stream).readers {
+				if !l.signed(at, m) {
 					n++
 				}
 			}
 		}
-	}
+	})
 	return n
 }
 
-func (s *streamState) signedByAll(sequence uint64) bool {
-	for _, m := range s.readers {
-		if s.confirmed[m].size < sequence {
-			return false
-		}
+// late tells whether the time in which readers are to sign for what was last done with an entry is over. The caller holds the
+// lock, as for signed.
+func (l *Ledger) late(at place) bool {
+	since := at.at
+	if at.withdrawn {
+		since = at.gone
 	}
-	return true
+	return since != 0 && l.cfg.Now().Sub(time.Unix(int64(since), 0)) > l.cfg.DeliverWithin
 }
 
-// Held tells, for entries of streams of another member or own ones, which records they carry or carried: for who reads the
+// signed tells whether a reader has signed for what was last done with an entry: its release, or its withdrawal.
+func (l *Ledger) signed(at place, m member.ID) bool {
+	if at.withdrawn {
+		return l.state.stream(at.byStream).confirmed[m].size >= at.bySeq
+	}
+	return l.state.stream(at.stream).confirmed[m].size >= at.sequence
+}
+
+// Carried tells, for entries of streams of another member or own ones, which records they carry or carried: for who reads the
 // trail, which names stretches of streams.
 func (l *Ledger) Carried(owner member.ID, id stream.ID, first, last uint64) ([]RecordID, error) {
 	l.mu.RLock()
@@ -154,23 +161,31 @@ func (l *Ledger) Carried(owner member.ID, id stream.ID, first, last uint64) ([]R
 		return nil, nil
 	}
 	var list []RecordID
-	err := l.store.View(func(v *store.View) error {
-		return v.Scan(entrySeries(no), first, func(n uint64, value []byte) (bool, error) {
-			if n > last {
-				return false, nil
-			}
-			e, err := decodeEntry(value)
-			if err != nil {
-				return false, err
-			}
-			if e.id != (RecordID{}) {
-				list = append(list, e.id)
-			}
-			return n < last, nil
+	for next := first; next <= last; {
+		rows := 0
+		err := l.store.View(func(v *store.View) error {
+			return v.Scan(entrySeries(no), next, func(n uint64, value []byte) (bool, error) {
+				if n > last {
+					return false, nil
+				}
+				e, err := decodeEntry(value)
+				if err != nil {
+					return false, err
+				}
+				if e.id != (RecordID{}) {
+					list = append(list, e.id)
+				}
+				rows++
+				next = n + 1
+				return rows < scanSlice, nil
+			})
 		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read what stream %s carries: %w", id, err)
+		if err != nil {
+			return nil, fmt.Errorf("read what stream %s carries: %w", id, err)
+		}
+		if rows < scanSlice {
+			break
+		}
 	}
 	return list, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,6 +23,7 @@ type seen struct {
 	content uint64
 	stand   stand
 	hash    [32]byte
+	retain  int64
 }
 
 type entryKey struct {
@@ -51,8 +53,8 @@ func (s *sim) standing(at *node, owner, reader member.ID) (map[entryKey]seen, []
 			}
 			r := &ententev1.ReleasedRecord{}
 			s.w.must(proto.Unmarshal(e.Released, r))
-			out[entryKey{id: info.ID, sequence: e.Sequence}] = seen{record: e.Record, content: uint64(r.GetEnvelope().GetRecordedAt().GetSeconds()), hash: e.PayloadHash,
-				stand: stand{kind: info.Kind, project: info.Project, readers: join(readers), mergeFor: join(names(e.MergeFor))}}
+			out[entryKey{id: info.ID, sequence: e.Sequence}] = seen{record: e.Record, content: uint64(r.GetEnvelope().GetRecordedAt().GetSeconds()), hash: e.PayloadHash, retain: e.RetainUntil,
+				stand: stand{kind: info.Kind, project: info.Project, readers: join(readers), mergeFor: join(names(e.MergeFor)), cut: r.GetBody().GetPerson() != nil && r.GetBody().GetPerson().GetNotes() == ""}}
 			if r.GetEnvelope().GetProjectId() != info.Project {
 				wrong = append(wrong, fmt.Sprintf("stream %s of project %q carries the form of project %q", info.ID, info.Project, r.GetEnvelope().GetProjectId()))
 			}
@@ -118,11 +120,11 @@ func (s *sim) checkWanted(own *simNode) []string {
 		var want, got []string
 		may := map[ledger.RecordID]bool{}
 		for ref, r := range own.m.records {
-			for _, st := range own.m.stands(s.people, ref, holders, byGrant) {
+			for _, st := range own.m.stands(s.people, ref, holders, s.permitted(own), byGrant) {
 				if st.has(member.ID(reader)) && back[own.n.id(ref)] {
 					may[own.n.id(ref)] = true
 				} else if st.has(member.ID(reader)) {
-					want = append(want, fmt.Sprintf("%s content %d %+v", own.n.id(ref), r.versions[r.top].content, st))
+					want = append(want, fmt.Sprintf("%s content %d until %d %+v", own.n.id(ref), r.versions[r.top].content, r.retain(), st))
 				}
 			}
 		}
@@ -142,7 +144,7 @@ func (s *sim) checkWanted(own *simNode) []string {
 				}
 				continue
 			}
-			got = append(got, fmt.Sprintf("%s content %d %+v", e.record, e.content, e.stand))
+			got = append(got, fmt.Sprintf("%s content %d until %d %+v", e.record, e.content, e.retain, e.stand))
 		}
 		slices.Sort(want)
 		slices.Sort(got)
@@ -208,8 +210,82 @@ func (s *sim) heldBack(own *simNode, id ledger.RecordID) bool {
 	if !own.restored {
 		return false
 	}
-	held, err := own.n.Record(id, 0)
-	return err == nil && held.GetReleaseState() == ententev1.ReleaseState_RELEASE_STATE_WAITING
+	return own.n.HeldBack(id)
+}
+
+// permitted is to whom the owners of others' records let a member pass on what it made from them, as its node says.
+func (s *sim) permitted(own *simNode) func(modelName) []string {
+	return func(n modelName) []string {
+		var out []string
+		for _, p := range own.n.Permissions(ledger.Name{Owner: n.owner, Record: s.nodes[n.owner].n.id(n.ref)}) {
+			out = append(out, names(p.Recipients)...)
+		}
+		return out
+	}
+}
+
+// checkPermissions: what a holder takes as permitted is what the owner has permitted for the version that it holds; once it has
+// read all, no less either.
+func (s *sim) checkPermissions(own, holder *simNode) []string {
+	if own.restored || holder.stale[own.id] {
+		return nil
+	}
+	held, _ := s.standing(holder.n, own.id, holder.id)
+	inForce := map[string]bool{}
+	for _, p := range own.n.ListPermissions("Central Unit", false) {
+		inForce[p.GetEntry().String()] = p.GetInForce()
+	}
+	upToDate := own.n.Digest(own.id, holder.id) == holder.n.Digest(own.id, holder.id)
+	var wrong []string
+	for _, ref := range []string{"p0", "p1", "p2", "p3", "p4", "p5"} {
+		var could, must, got []string
+		for _, g := range s.permits {
+			if g.owner != own.id || g.holder != holder.id || g.ref != ref || g.until <= s.w.now.Unix() {
+				continue
+			}
+			holds := slices.ContainsFunc(slices.Collect(maps.Values(held)), func(e seen) bool { return e.record == own.n.id(ref) && e.content == g.content && e.retain == g.retain })
+			text := fmt.Sprintf("%v until %d", g.recipients, g.until)
+			if holds && !(g.revoked && upToDate) {
+				could = append(could, text)
+			}
+			// The same version may stand in another entry by now: a permission ends with the entry that it names.
+			if holds && !g.revoked && upToDate && inForce[g.at.String()] {
+				must = append(must, text)
+			}
+		}
+		for _, p := range holder.n.Permissions(ledger.Name{Owner: own.id, Record: own.n.id(ref)}) {
+			got = append(got, fmt.Sprintf("%v until %d", names(p.Recipients), p.Until.Unix()))
+		}
+		s.allowed += len(got)
+		for _, one := range got {
+			if !slices.Contains(could, one) {
+				wrong = append(wrong, fmt.Sprintf("%s takes as permitted by %s for %s: %s; given %v", holder.id, own.id, ref, one, could))
+			}
+		}
+		for _, one := range must {
+			if !slices.Contains(got, one) {
+				wrong = append(wrong, fmt.Sprintf("%s does not know that %s permits for %s: %s", holder.id, own.id, ref, one))
+			}
+		}
+	}
+	return wrong
+}
+
+// checkOver: no reader shows what is over.
+func (s *sim) checkOver(reader *simNode) []string {
+	var wrong []string
+	for _, owner := range s.ids {
+		if owner == reader.id {
+			continue
+		}
+		at, _ := s.standing(reader.n, owner, reader.id)
+		for key, e := range at {
+			if e.retain <= s.w.now.Unix() {
+				wrong = append(wrong, fmt.Sprintf("%s holds %v of %s, which is over", reader.id, key, owner))
+			}
+		}
+	}
+	return wrong
 }
 
 func difference(what string, want, got []string) []string {
@@ -268,7 +344,7 @@ func (s *sim) checkHeld(own, reader *simNode) []string {
 	}
 	if own.n.Digest(own.id, reader.id) == reader.n.Digest(own.id, reader.id) {
 		for key := range atOwner {
-			if _, ok := atReader[key]; !ok {
+			if _, ok := atReader[key]; !ok && atOwner[key].retain > s.w.now.Unix() {
 				wrong = append(wrong, fmt.Sprintf("%s has read all of %s and lacks entry %v", reader.id, own.id, key))
 			}
 		}
@@ -291,8 +367,8 @@ func (s *sim) checkEnds(own, reader *simNode, at map[entryKey]seen) []string {
 				continue
 			}
 			for _, n := range r.versions[r.top].names {
-				if n.owner != own.id {
-					continue // the reader may not have read that owner yet
+				if n.owner != own.id || s.heldBack(own, own.n.id(n.ref)) {
+					continue // the reader may not have read that owner yet; or has, of what was lost, what is over
 				}
 				found := false
 				for _, other := range at {

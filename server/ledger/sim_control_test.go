@@ -7,6 +7,8 @@ import (
 	"time"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
+	"entente.example/entente/server/ledger"
 )
 
 // The checks of the simulation must be able to fail: each fault here is planted, and has to be found by its own check.
@@ -21,11 +23,13 @@ func TestTheSimulationFindsPlantedFaults(t *testing.T) {
 			check: func(s *sim) []string { return s.checkWanted(s.nodes["XA"]) }, says: "too much"},
 		"a wanted record stands nowhere": {
 			plant: func(s *sim) {
-				s.nodes["XA"].m.push(s.people, "p9", 1, modelVersion{content: 99}, []modelAudience{{kind: "future"}}, false)
+				s.nodes["XA"].m.push(s.people, "p9", 1, modelVersion{content: 99, retain: s.w.now.AddDate(1, 0, 0).Unix()}, []modelAudience{{kind: "future"}}, false)
 			},
 			check: func(s *sim) []string { return s.checkWanted(s.nodes["XA"]) }, says: "missing"},
 		"an older version stands": {
-			plant: func(s *sim) { s.nodes["XA"].m.push(s.people, "p1", 7, modelVersion{content: 99}, nil, false) },
+			plant: func(s *sim) {
+				s.nodes["XA"].m.push(s.people, "p1", 7, modelVersion{content: 99, retain: s.w.now.AddDate(1, 0, 0).Unix()}, nil, false)
+			},
 			check: func(s *sim) []string { return s.checkWanted(s.nodes["XA"]) }, says: "missing"},
 		"a reader keeps what it has signed away": {
 			plant: func(s *sim) {
@@ -51,6 +55,44 @@ func TestTheSimulationFindsPlantedFaults(t *testing.T) {
 				}
 			},
 			check: func(s *sim) []string { return s.checkStreams(s.nodes["XA"]) }, says: "two headers"},
+		"a record in another form stands": {
+			plant: func(s *sim) {
+				s.nodes["XA"].m.release(s.people, "p1", []modelAudience{{kind: "future", cut: true}}, true)
+			},
+			check: func(s *sim) []string { return s.checkWanted(s.nodes["XA"]) }, says: "missing"},
+		"a restricted record stands": {
+			plant: func(s *sim) { s.nodes["XA"].m.restrict("p1", false) },
+			check: func(s *sim) []string { return s.checkWanted(s.nodes["XA"]) }, says: "too much"},
+		"a record stands with an earlier date": {
+			plant: func(s *sim) { s.nodes["XA"].m.renew("p1", s.w.now.Unix()+1000000) },
+			check: func(s *sim) []string { return s.checkWanted(s.nodes["XA"]) }, says: "missing"},
+		"a record stands that a second person has to let go": {
+			plant: func(s *sim) {
+				r := s.nodes["XA"].m.records["p1"]
+				v := r.versions[1]
+				v.grounds = 1
+				r.versions[1] = v
+			},
+			check: func(s *sim) []string { return s.checkWanted(s.nodes["XA"]) }, says: "too much"},
+		"a reader holds what is over": {
+			plant: func(s *sim) { s.w.now = s.w.now.AddDate(10, 0, 0) },
+			check: func(s *sim) []string { return s.checkOver(s.nodes["XB"]) }, says: "which is over"},
+		"a permission counts that nobody gave": {
+			plant: func(s *sim) {
+				own := s.nodes["XA"]
+				own.n.permit("p1", ledger.Permit{Holder: "XB", Recipients: []member.ID{"XC"}, Until: s.w.now.Add(time.Hour)})
+				s.settle()
+			},
+			check: func(s *sim) []string { return s.checkPermissions(s.nodes["XA"], s.nodes["XB"]) }, says: "takes as permitted"},
+		"a permission that was given is not known": {
+			plant: func(s *sim) {
+				own := s.nodes["XA"]
+				at := own.n.permit("p1", ledger.Permit{Holder: "XB", Recipients: []member.ID{"XC"}, Until: s.w.now.Add(time.Hour)})[0]
+				s.settle()
+				v := own.m.records["p1"].versions[1]
+				s.permits = append(s.permits, &simPermit{owner: "XA", holder: "XB", ref: "p1", content: 1, retain: v.retain, recipients: []string{"COORD"}, until: s.w.now.Add(time.Hour).Unix(), at: at})
+			},
+			check: func(s *sim) []string { return s.checkPermissions(s.nodes["XA"], s.nodes["XB"]) }, says: "does not know"},
 		"erased content is left in a file": {
 			plant: func(s *sim) {
 				own := s.nodes["XA"]
@@ -63,7 +105,7 @@ func TestTheSimulationFindsPlantedFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSim(t, 1)
 			own := s.nodes["XA"]
-			v := modelVersion{content: 1}
+			v := modelVersion{content: 1, retain: s.w.now.AddDate(1, 0, 0).Unix()}
 			audiences := []modelAudience{{kind: "future"}}
 			own.m.push(s.people, "p1", 1, v, audiences, false)
 			own.home = append(own.home, 1)

@@ -264,3 +264,20 @@ func TestFreshnessBesideACommitLosesNothing(t *testing.T) {
 		t.Fatal("hidden again although the owner was heard")
 	}
 }
+
+// Seeds of the simulation that have found something once: what it was, and so many steps.
+func TestSeedsThatFoundFaultsBefore(t *testing.T) {
+	found := map[string]struct {
+		seed  uint64
+		steps int
+	}{
+		"a withdrawal that came back kept the time of the one it took the place of, until the next start":         {2032, 300},
+		"a permission in an old copy, revoked in the end that came back, was not erased":                          {2003, 300},
+		"a record waited on, after the last of what had come back of it was taken from those who may not have it": {2150, 300},
+		"a permission that came back was in force only from the next start on":                                    {2274, 300},
+		"a reader that has erased what is over cannot give back the end of a stream":                              {18, 150},
+	}
+	for name, f := range found {
+		t.Run(name, func(t *testing.T) { newSim(t, f.seed).run(f.steps) })
+	}
+}

@@ -27,6 +27,14 @@ type modelAudience struct {
 	members  []string
 	mergeFor []string
 	present  []string // all, project: who was in when it was said
+	cut      bool     // without notes
+	approved uint8    // the grounds for which a second person has let it go
+}
+
+// plain is the audience whatever the form, and whatever was decided on it.
+func (a modelAudience) plain() modelAudience {
+	a.cut, a.approved = false, 0
+	return a
 }
 
 type modelVersion struct {
@@ -34,7 +42,10 @@ type modelVersion struct {
 	names   []modelName
 	deny    []string
 	allow   []string
-	project bool // the ceiling says: only within the project
+	project bool        // the ceiling says: only within the project
+	sources []modelName // what it was made from
+	grounds uint8       // for which a second person must let it go
+	retain  int64
 }
 
 type modelRecord struct {
@@ -43,15 +54,30 @@ type modelRecord struct {
 	floor     uint64
 	withdrawn bool
 	audiences []modelAudience
+
+	restricted bool
+	renewed    int64 // of the newest version; 0: as it says
 }
+
+// retain is when a record must be gone.
+func (r *modelRecord) retain() int64 {
+	if r.renewed != 0 {
+		return r.renewed
+	}
+	return r.versions[r.top].retain
+}
+
+// waits tells whether an audience waits for a second person.
+func (r *modelRecord) waits(a modelAudience) bool { return r.versions[r.top].grounds&^a.approved != 0 }
 
 type model struct {
 	self    member.ID
 	records map[string]*modelRecord
+	now     func() int64
 }
 
 func (m *model) clone() *model {
-	c := &model{self: m.self, records: map[string]*modelRecord{}}
+	c := &model{self: m.self, now: m.now, records: map[string]*modelRecord{}}
 	for ref, r := range m.records {
 		copied := *r
 		copied.versions = maps.Clone(r.versions)
@@ -69,14 +95,32 @@ const (
 
 func same(a, b any) bool { return fmt.Sprint(a) == fmt.Sprint(b) }
 
+// added is a list with more audiences, each once: for one that is there in another form, it is the form that changes.
 func added(list, more []modelAudience) []modelAudience {
 	list = slices.Clone(list)
 	for _, a := range more {
-		if !slices.ContainsFunc(list, func(have modelAudience) bool { return same(have, a) }) {
+		at := slices.IndexFunc(list, func(have modelAudience) bool { return same(have.plain(), a.plain()) })
+		switch {
+		case at < 0:
 			list = append(list, a)
+		case list[at].cut != a.cut:
+			list[at] = a
 		}
 	}
 	return list
+}
+
+// replaced is a new list, with what was approved of it before.
+func replaced(list, by []modelAudience) []modelAudience {
+	by = slices.Clone(by)
+	for i, a := range by {
+		for _, have := range list {
+			if have.cut == a.cut && same(have.plain(), a.plain()) {
+				by[i] = have
+			}
+		}
+	}
+	return by
 }
 
 // allowedAudiences says whether the member may name these: the project only as a participant.
@@ -116,9 +160,9 @@ func (m *model) push(p simPeople, ref string, number uint64, v modelVersion, aud
 	if number < r.top {
 		return accepted
 	}
-	r.top, r.withdrawn = number, false
+	r.top, r.withdrawn, r.renewed = number, false, 0
 	if replace {
-		r.audiences = slices.Clone(audiences)
+		r.audiences = replaced(r.audiences, audiences)
 	} else {
 		r.audiences = added(r.audiences, audiences)
 	}
@@ -144,7 +188,7 @@ func (m *model) release(p simPeople, ref string, audiences []modelAudience, repl
 	if !p.allowedAudiences(m.self, audiences) || r == nil || r.withdrawn || len(audiences) == 0 && !replace {
 		return rejected
 	}
-	list := slices.Clone(audiences)
+	list := replaced(r.audiences, audiences)
 	if !replace {
 		list = added(r.audiences, audiences)
 	}
@@ -153,6 +197,69 @@ func (m *model) release(p simPeople, ref string, audiences []modelAudience, repl
 	}
 	r.audiences = list
 	return accepted
+}
+
+// decide is a second person's decision.
+func (m *model) decide(ref string, version uint64, approve bool) ententev1.Outcome {
+	r := m.records[ref]
+	if r == nil || r.withdrawn || !slices.ContainsFunc(r.audiences, r.waits) || version != r.top {
+		return rejected
+	}
+	var list []modelAudience
+	for _, a := range r.audiences {
+		if r.waits(a) && !approve {
+			continue
+		}
+		if r.waits(a) {
+			a.approved |= r.versions[r.top].grounds
+		}
+		list = append(list, a)
+	}
+	r.audiences = list
+	return accepted
+}
+
+func (m *model) restrict(ref string, lift bool) ententev1.Outcome {
+	r := m.records[ref]
+	switch {
+	case r == nil || len(r.versions) == 0 || r.withdrawn && !lift:
+		return rejected
+	case r.restricted == !lift:
+		return duplicate
+	}
+	r.restricted = !lift
+	return accepted
+}
+
+func (m *model) renew(ref string, until int64) ententev1.Outcome {
+	r := m.records[ref]
+	switch {
+	case r == nil || len(r.versions) == 0 || r.withdrawn:
+		return rejected
+	case r.retain() == until:
+		return duplicate
+	}
+	r.renewed = until
+	return accepted
+}
+
+// lapse ends what is over; it gives the content that is gone with it.
+func (m *model) lapse() []uint64 {
+	var gone []uint64
+	for _, r := range m.records {
+		if len(r.versions) == 0 || r.retain() > m.now() {
+			continue
+		}
+		for _, v := range r.versions {
+			gone = append(gone, v.content)
+		}
+		if !r.withdrawn {
+			r.floor = r.top
+		}
+		r.withdrawn, r.audiences, r.renewed = true, nil, 0
+		clear(r.versions)
+	}
+	return gone
 }
 
 // simPeople is who is in the federation and in the project.
@@ -167,6 +274,7 @@ type stand struct {
 	project  string
 	readers  string
 	mergeFor string
+	cut      bool
 }
 
 func (s stand) has(reader member.ID) bool {
@@ -231,13 +339,18 @@ func (p simPeople) meant(self member.ID, a modelAudience, v modelVersion) []stan
 
 // stands works out where a record has to stand. holders gives who may read a record of another member that this one names,
 // byGrant whether a reader has an own one by a grant.
-func (m *model) stands(p simPeople, ref string, holders func(modelName) []string, byGrant func(string, modelName) bool) []stand {
+func (m *model) stands(p simPeople, ref string, holders, permitted func(modelName) []string, byGrant func(string, modelName) bool) []stand {
 	r := m.records[ref]
-	if r == nil || r.withdrawn {
+	if r == nil || r.withdrawn || r.restricted || r.retain() <= m.now() {
 		return nil
 	}
 	v := r.versions[r.top]
 	named := func(reader string) bool {
+		for _, n := range v.sources {
+			if n.owner != m.self && !slices.Contains(holders(n), reader) && !slices.Contains(permitted(n), reader) {
+				return false
+			}
+		}
 		for _, n := range v.names {
 			if n.owner != m.self {
 				if !slices.Contains(holders(n), reader) {
@@ -245,7 +358,7 @@ func (m *model) stands(p simPeople, ref string, holders func(modelName) []string
 				}
 				continue
 			}
-			if !byGrant(reader, n) && !slices.ContainsFunc(m.stands(p, n.ref, holders, byGrant), func(s stand) bool { return s.has(member.ID(reader)) }) {
+			if !byGrant(reader, n) && !slices.ContainsFunc(m.stands(p, n.ref, holders, permitted, byGrant), func(s stand) bool { return s.has(member.ID(reader)) }) {
 				return false
 			}
 		}
@@ -253,6 +366,9 @@ func (m *model) stands(p simPeople, ref string, holders func(modelName) []string
 	}
 	var list []stand
 	for _, a := range r.audiences {
+		if r.waits(a) {
+			continue
+		}
 		meant := p.meant(m.self, a, v)
 		if slices.ContainsFunc(meant, func(s stand) bool {
 			return !slices.ContainsFunc(strings.Fields(s.readers), named) || len(keep(strings.Fields(s.readers), named)) != len(strings.Fields(s.readers))
@@ -260,6 +376,7 @@ func (m *model) stands(p simPeople, ref string, holders func(modelName) []string
 			continue
 		}
 		for _, s := range meant {
+			s.cut = a.cut
 			at := slices.IndexFunc(list, func(have stand) bool {
 				return have.kind == s.kind && have.project == s.project && have.readers == s.readers
 			})
@@ -268,13 +385,33 @@ func (m *model) stands(p simPeople, ref string, holders func(modelName) []string
 				continue
 			}
 			list[at].mergeFor = join(append(strings.Fields(list[at].mergeFor), strings.Fields(s.mergeFor)...))
+			list[at].cut = s.cut // the form that was said later
 		}
+	}
+	return sameForms(list, len(v.names) == 0)
+}
+
+// sameForms leaves, for whom a coordinator may merge, those who get the same form. Of some records all forms are the same.
+func sameForms(list []stand, visible bool) []stand {
+	all := slices.Clone(list)
+	for i, s := range list {
+		list[i].mergeFor = join(keep(strings.Fields(s.mergeFor), func(m string) bool {
+			return slices.ContainsFunc(all, func(other stand) bool {
+				return other.readers == m && other.kind == s.kind && other.project == s.project && other.cut == s.cut
+			})
+		}))
+	}
+	for i := range list {
+		list[i].cut = list[i].cut && visible
 	}
 	return list
 }
 
 // contract turns an audience of the model into one of the contract.
 func (a modelAudience) contract() *ententev1.Audience {
+	if a.cut {
+		return withoutNotes(a.plain().contract())
+	}
 	switch a.kind {
 	case "all", "future":
 		return &ententev1.Audience{Readers: &ententev1.Audience_AllMembers{AllMembers: &ententev1.AllMembersAudience{IncludeFuture: a.kind == "future"}}}
@@ -307,6 +444,20 @@ func (s *sim) item(ref string, number uint64, v modelVersion, audiences []modelA
 		it.Record.Envelope.Version = number
 		it.Record.Body.GetAssociation().From, it.Record.Body.GetAssociation().To = refs[0], refs[1]
 	}
+	if p := it.Record.Body.GetPerson(); p != nil {
+		p.Notes = "note"
+		if v.grounds&groundVictim != 0 {
+			victim(it)
+		}
+		if v.grounds&groundPlace != 0 {
+			born(it)
+		}
+	}
+	for _, n := range v.sources {
+		id := s.nodes[n.owner].n.id(n.ref)
+		it.Record.Envelope.SourceRefs = append(it.Record.Envelope.SourceRefs, &ententev1.RecordRef{ProviderMember: string(n.owner), Target: &ententev1.RecordRef_RecordId{RecordId: id[:]}})
+	}
+	it.Record.Envelope.RetainUntil.Seconds = v.retain
 	it.ReplaceAudiences = replace
 	it.Record.Envelope.RecordedAt.Seconds = int64(v.content)
 	if len(v.deny)+len(v.allow) > 0 || v.project {
@@ -321,3 +472,7 @@ func (s *sim) item(ref string, number uint64, v modelVersion, audiences []modelA
 func contentName(content uint64) string { return fmt.Sprintf("content-%06d", content) }
 
 func unmarshal(b []byte, m proto.Message) error { return proto.Unmarshal(b, m) }
+
+func marshal(m proto.Message) ([]byte, error) {
+	return proto.MarshalOptions{Deterministic: true}.Marshal(m)
+}

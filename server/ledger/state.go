@@ -226,7 +226,9 @@ type state struct {
 	rebuilding map[placeKey]withdrawnBy   // while the state is rebuilt
 	gone       uint64                     // entries whose payload was erased since the start, own and received
 	pending    map[RecordID]struct{}      // own records with pending set
-	due        map[int64][]dueItem        // by day since 1970: what may end on it
+	due        agenda                     // own records and received entries that may be over
+	runOut     agenda                     // received permissions that may have run out
+	logged     uint64                     // length of the log that all this was read from
 	cuts       map[string]string          // interned treatments; the committer's alone
 	permits    map[placeKey]*permit       // permissions given, by the entry that holds them
 	received   map[Name][]*permit         // permissions received, by the record that they are about
@@ -253,7 +255,8 @@ func newState() *state {
 		arrivals:   map[member.ID]arrival{},
 		legacy:     map[string]memberSet{},
 		pending:    map[RecordID]struct{}{},
-		due:        map[int64][]dueItem{},
+		due:        agenda{},
+		runOut:     agenda{},
 		cuts:       map[string]string{},
 		permits:    map[placeKey]*permit{},
 		received:   map[Name][]*permit{},

@@ -12,8 +12,9 @@ import (
 
 // Trail is where the ledger puts what it does.
 type Trail interface {
-	// Append puts entries at the end of the trail, within a transaction. installed is called when that is on disk. If it
-	// fails, so does the transaction: nothing is done that is not in the trail.
+	// Append puts entries at the end of the trail, within a transaction. installed is called when that is on disk, under the
+	// ledger's lock: it is short, and does not call the ledger. If Append fails, so does the transaction: nothing is done that
+	// is not in the trail.
 	Append(tx *store.Tx, entries []*ententev1.AuditEntry) (installed func(), err error)
 }
 
@@ -107,9 +108,9 @@ func (b *batch) writeTrail() error {
 }
 
 // Commit runs do in a transaction of the node's one writer, together with whatever else is waiting, and calls what it returns
-// when that is on disk. It is for what others keep in the data file: the trail of those who look. do may run twice.
+// (nil: nothing) when that is on disk, as Trail.Append says. It is for what others keep in the data file: the trail of those who look. do may run twice.
 func (l *Ledger) Commit(ctx context.Context, do func(tx *store.Tx) (installed func(), err error)) error {
-	return l.submit(ctx, 1, func(b *batch) error {
+	return l.submit(reserved(ctx), 1, func(b *batch) error {
 		err := b.writeTrail() // what this transaction has told so far, and its place in the trail, come first
 		if err != nil {
 			return err

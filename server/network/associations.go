@@ -44,7 +44,7 @@ func (b *builder) viewAssociations() []*ententev1.ViewAssociation {
 				continue
 			}
 			draft.facts.add(f.facts, draft.sources.add(f))
-			draft.handling.add(f.source.GetHandling())
+			draft.handling.addSource(f.source)
 		}
 	}
 	associations := make([]*ententev1.ViewAssociation, 0, len(drafts))
@@ -52,13 +52,14 @@ func (b *builder) viewAssociations() []*ententev1.ViewAssociation {
 		draft.handling.join(b.entities[key.from].handling)
 		draft.handling.join(b.entities[key.to].handling)
 		associations = append(associations, &ententev1.ViewAssociation{
-			AssociationId: draft.id,
-			FromEntityId:  b.entities[key.from].EntityId,
-			ToEntityId:    b.entities[key.to].EntityId,
-			Kind:          key.kind,
-			Sources:       draft.sources.list,
-			Facts:         draft.facts.view(),
-			Handling:      draft.handling.view(),
+			AssociationId:  draft.id,
+			FromEntityId:   b.entities[key.from].EntityId,
+			ToEntityId:     b.entities[key.to].EntityId,
+			Kind:           key.kind,
+			Sources:        draft.sources.list,
+			Facts:          draft.facts.view(),
+			Handling:       draft.handling.view(),
+			Classification: draft.handling.marking,
 		})
 	}
 	slices.SortFunc(associations, compareAssociations)

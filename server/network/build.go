@@ -130,7 +130,7 @@ func (b *builder) explainDecisions() {
 		for _, thing := range named {
 			number := b.clusterOf[b.things[thing].recordKey]
 			entity := b.entities[number]
-			entity.handling.add(f.source.GetHandling())
+			entity.handling.addSource(f.source)
 			if f.decision.verdict != ententev1.DecisionVerdict_DECISION_VERDICT_SAME {
 				continue
 			}
@@ -154,7 +154,7 @@ func (b *builder) draft(members []int, comparables []any) *entityDraft {
 	for _, i := range members {
 		f := b.things[i]
 		facts.add(f.facts, sources.add(f))
-		entity.handling.add(f.source.GetHandling())
+		entity.handling.addSource(f.source)
 		chosen = append(chosen, comparables[i])
 	}
 	least := b.things[members[0]]
@@ -191,7 +191,7 @@ func (b *builder) addRoles() {
 			key.group = group
 		}
 		entity := b.entities[person]
-		entity.handling.add(f.source.GetHandling())
+		entity.handling.addSource(f.source)
 		d, found := drafts[key]
 		if !found {
 			d = &draft{role: &ententev1.ViewRole{Role: key.functional, PositionalRole: key.positional}}
@@ -234,7 +234,7 @@ func (b *builder) viewEntities() ([]*ententev1.ViewEntity, map[[16]byte]int) {
 	place := make([]int, len(order))
 	for at, number := range order {
 		draft := b.entities[number]
-		draft.Handling = draft.handling.view()
+		draft.Handling, draft.Classification = draft.handling.view(), draft.handling.marking
 		entities[at] = draft.ViewEntity
 		place[number] = at
 	}

@@ -10,25 +10,46 @@ import (
 	"entente.example/entente/proto/member"
 )
 
-// View computes the merged view of a reader within a scope (nil = no limit). The member that this node belongs to sees
-// all that its node holds; any other one sees the records for whose use it is among the readers. A view that is
-// computed from the same records as one before is the one before. It is empty, not an error, where nothing is visible.
+// Lens narrows what is visible before anything is merged: by the purpose and clearance of who asks, and by the day. The zero
+// Lens narrows nothing.
+type Lens struct {
+	// Key stands for Lets: equal keys, equal answers.
+	Key string
+	// Lets says whether a record with this label may be used; nil: all may.
+	Lets func(label any) bool
+	// Day is the time for which the view is, in seconds since 1970: what has to be gone by then is not visible. 0: whatever
+	// is held.
+	Day int64
+}
+
+func (l *Lens) takes(e *entry) bool {
+	return (l.Day == 0 || e.retain > l.Day) && (l.Lets == nil || l.Lets(e.label))
+}
+
+// View is what a reader sees within a scope (nil = no limit) without a lens: for a program that looks inside its own node.
 func (n *Network) View(reader member.ID, scope *ententev1.Scope) *View {
-	key := viewKey{reader, scopeText(scope)}
-	view := n.cached(key)
+	return n.For(reader, scope, Lens{})
+}
+
+// For computes the merged view of a reader within a scope (nil = no limit), through a lens. The member that this node belongs
+// to sees all that its node holds; any other one sees the records for whose use it is among the readers. A view that is
+// computed from the same records as one before is the one before. It is empty, not an error, where nothing is visible.
+func (n *Network) For(reader member.ID, scope *ententev1.Scope, lens Lens) *View {
+	key := viewKey{reader, scopeText(scope) + lens.Key}
+	view := n.cached(key, lens.Day)
 	if view != nil {
 		return view
 	}
 	// One at a time: a picture takes memory, and who waits here for the same view finds it below.
 	n.computing.Lock()
 	defer n.computing.Unlock()
-	view = n.cached(key)
+	view = n.cached(key, lens.Day)
 	if view != nil {
 		return view
 	}
 	n.mu.Lock()
 	state, lost := n.stateOf(reader), n.lostOf(reader)
-	forms := n.visible(reader, scope)
+	forms, until := n.visible(reader, scope, &lens)
 	n.mu.Unlock()
 
 	tables := n.resolver.TablesHash()
@@ -42,7 +63,7 @@ func (n *Network) View(reader member.ID, scope *ententev1.Scope) *View {
 		shared = newPicture(forms, n.resolver)
 	}
 	view = newView(reader, hash, tables, shared)
-	view.lost = lost
+	view.lost, view.from, view.until = lost, lens.Day, until
 
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -54,10 +75,14 @@ func (n *Network) View(reader member.ID, scope *ententev1.Scope) *View {
 }
 
 // cached finds a view that is still right.
-func (n *Network) cached(key viewKey) *View {
+func (n *Network) cached(key viewKey, day int64) *View {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.cache.view(key, n.stateOf(key.reader))
+	view := n.cache.view(key, n.stateOf(key.reader))
+	if view == nil || !view.is(day) {
+		return nil
+	}
+	return view
 }
 
 // stateOf is the clock of the last change that concerns a reader. A change of what the reader may not see leaves it as
@@ -90,31 +115,37 @@ func (n *Network) lostOf(reader member.ID) uint64 {
 }
 
 // Stands says whether all that a view was computed from is still there: nothing that its reader saw has been withdrawn or
-// hidden since. A view that does not stand must not be answered any more, not even to finish its pages. What came since
-// does not matter.
-func (n *Network) Stands(view *View) bool {
+// hidden since, and nothing is over by the day, in seconds since 1970. A view that does not stand must not be answered any
+// more, not even to finish its pages. What came since does not matter.
+func (n *Network) Stands(view *View, day int64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return view.lost == n.lostOf(member.ID(view.info.GetReader()))
+	return view.is(day) && view.lost == n.lostOf(member.ID(view.info.GetReader()))
 }
 
 // visible lists the forms that a reader may use within a scope. This is the only place that decides it, and it comes
 // before anything is merged. Of several releases of one record in one stream the latest counts. The order of the
-// result is arbitrary, and a form that several streams carry stands in it several times.
-func (n *Network) visible(reader member.ID, scope *ententev1.Scope) []*form {
+// result is arbitrary, and a form that several streams carry stands in it several times. until is when the first of them
+// is over; 0: none is.
+func (n *Network) visible(reader member.ID, scope *ententev1.Scope, lens *Lens) (forms []*form, until int64) {
 	filter := newScopeFilter(scope)
 	allowed := make(map[*readerSet]bool, len(n.readers))
 	for _, set := range n.readers {
 		allowed[set] = reader == n.self || set.has(reader)
 	}
-	var forms []*form
 	for _, stream := range n.streams {
 		if stream.hidden {
 			continue
 		}
-		forms = stream.latest(forms, func(e *entry) bool { return allowed[e.readers] && filter.takes(e) })
+		forms = stream.latest(forms, func(e *entry) bool {
+			taken := allowed[e.readers] && filter.takes(e) && lens.takes(e)
+			if taken && e.retain != 0 && (until == 0 || e.retain < until) {
+				until = e.retain
+			}
+			return taken
+		})
 	}
-	return forms
+	return forms, until
 }
 
 // latest appends, for each record of a stream, the form of its latest entry among those that may be used.

@@ -173,6 +173,8 @@ func sourceOf(released *ententev1.ReleasedRecord) *ententev1.ViewSource {
 		Classification:    envelope.GetClassification(),
 		Assertion:         envelope.GetAssertion(),
 		RecordedAt:        envelope.GetRecordedAt(),
+		RetainUntil:       envelope.GetRetainUntil(),
+		Purpose:           envelope.GetPurpose(),
 	}
 }
 

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -79,7 +80,30 @@ func (l factList) view() []*ententev1.ViewFact {
 type handling struct {
 	codes   uint64 // a bit for each code
 	missing bool
-	texts   []string // sorted, each once
+	texts   []string                  // sorted, each once
+	marking *ententev1.Classification // the strictest; nil before there is one
+}
+
+// addSource takes in the conditions of one source.
+func (h *handling) addSource(source *ententev1.ViewSource) {
+	h.add(source.GetHandling())
+	h.mark(source.GetClassification())
+}
+
+// mark takes in a marking. One that is not given is the highest; of two alike in level and rank the label that comes first in
+// the order of letters is shown, so that it is the same everywhere.
+func (h *handling) mark(m *ententev1.Classification) {
+	m = &ententev1.Classification{Level: m.GetLevel(), NationalLabel: m.GetNationalLabel(), Rank: m.GetRank()}
+	if m.Level == ententev1.ClassificationLevel_CLASSIFICATION_LEVEL_UNSPECIFIED {
+		m.Level = ententev1.ClassificationLevel_CLASSIFICATION_LEVEL_CONFIDENTIAL
+	}
+	if h.marking == nil || stricterMark(m, h.marking) {
+		h.marking = m
+	}
+}
+
+func stricterMark(a, b *ententev1.Classification) bool {
+	return cmp.Or(cmp.Compare(a.GetLevel(), b.GetLevel()), cmp.Compare(a.GetRank(), b.GetRank()), cmp.Compare(b.GetNationalLabel(), a.GetNationalLabel())) > 0
 }
 
 func (h *handling) add(conditions *ententev1.HandlingConditions) {
@@ -98,6 +122,9 @@ func (h *handling) join(other handling) {
 	h.missing = h.missing || other.missing
 	for _, text := range other.texts {
 		h.addText(text)
+	}
+	if other.marking != nil {
+		h.mark(other.marking)
 	}
 }
 

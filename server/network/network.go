@@ -28,6 +28,10 @@ type Item struct {
 	AllMembers bool
 	// Project is the project under which it was released; empty = none.
 	Project string
+	// RetainUntil is when it must be gone, in seconds since 1970; 0: it does not say.
+	RetainUntil int64
+	// Label is what the policy makes of it. It means nothing here: a Lens is asked whether it lets it through.
+	Label any
 	// Readers are the members for whom it may be used: the stream's readers and its owner, or the members that the owner
 	// named to this node.
 	Readers []member.ID
@@ -46,6 +50,8 @@ type entry struct {
 	readers    *readerSet
 	allMembers bool
 	project    string
+	retain     int64 // seconds since 1970; 0: it does not say
+	label      any
 }
 
 // readerSet is a set of members, shared by all entries that have it.
@@ -154,6 +160,8 @@ func (n *Network) add(item *Item, decoded *form) {
 		readers:    n.readerSet(item.Readers),
 		allMembers: item.AllMembers,
 		project:    item.Project,
+		retain:     item.RetainUntil,
+		label:      item.Label,
 	}
 	if decoded != nil {
 		added.form = n.hold(decoded)

@@ -67,7 +67,8 @@ func TestAViewDoesNotDependOnWhatItsReaderMayNotSee(t *testing.T) {
 // is taken out of the answer.
 func mergeThenFilter(n *Network, reader member.ID) *View {
 	visible := make(map[string]bool)
-	for _, f := range canonical(n.visible(reader, nil)) {
+	forms, _ := n.visible(reader, nil, &Lens{})
+	for _, f := range canonical(forms) {
 		visible[string(f.record[:])] = true
 	}
 	all := n.View("COORD", nil)

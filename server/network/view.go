@@ -15,7 +15,15 @@ import (
 type View struct {
 	info *ententev1.ViewInfo
 	lost uint64 // Network.lostOf its reader when it was computed
+	// from is the day for which it was computed, until when the first of its records is over; in seconds since 1970, 0 for none.
+	from, until int64
 	*picture
+}
+
+// is tells whether the view is that of a day too: nothing that is in it is over, and nothing can have been left out of it
+// that is not.
+func (v *View) is(day int64) bool {
+	return day >= v.from && (v.until == 0 || day < v.until || day == 0)
 }
 
 // picture is a view without its reader: readers who see the same share it.

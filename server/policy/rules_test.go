@@ -189,6 +189,13 @@ func TestSameRef(t *testing.T) {
 	}
 }
 
+func TestARecordIsAnsweredWithAtMost32Violations(t *testing.T) {
+	r := changed(func(r *ententev1.Record) { r.CrimeAreas = slices.Repeat(r.CrimeAreas, 50) })
+	if got := len(CheckRecord(r)); got != 32 {
+		t.Errorf("got %d", got)
+	}
+}
+
 func TestWhatALessonNeedsAtItsStage(t *testing.T) {
 	const (
 		identified = ententev1.LessonStage_LESSON_STAGE_LESSON_IDENTIFIED

@@ -388,6 +388,7 @@ func TestCoarseValues(t *testing.T) {
 		{"a time before 1970 too", at(1961, 8, 9, 7), at(1961, 1, 1, 0), "valid_from"},
 		{"the beginning of a year stays", at(2026, 1, 1, 0), at(2026, 1, 1, 0), "valid_from"},
 		{"an end becomes the beginning of the next year", at(2026, 8, 9, 7), at(2027, 1, 1, 0), "valid_to"},
+		{"an end just after the beginning of a year does not", &timestamppb.Timestamp{Seconds: at(2026, 1, 1, 0).GetSeconds(), Nanos: 1}, at(2027, 1, 1, 0), "valid_to"},
 		{"an end at the beginning of a year stays", at(2026, 1, 1, 0), at(2026, 1, 1, 0), "valid_to"},
 		{"an end in the last year of all goes", at(9999, 8, 9, 7), nil, "valid_to"},
 		{"a beginning in the last year of all does not", at(9999, 8, 9, 7), at(9999, 1, 1, 0), "valid_from"},

@@ -1,0 +1,253 @@
+package server
+
+import (
+	"context"
+	"slices"
+
+	"google.golang.org/grpc"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/server/ledger"
+	"entente.example/entente/server/policy"
+)
+
+const (
+	defaultPending = 50
+	// releaseSlice is how many records of a large release go into one transaction.
+	releaseSlice = 1000
+)
+
+// acts is the authority in whose name a system changes something, and the context in which what it does stands in the trail
+// with whom it acts for. A consultation may be left out where the system acts by itself.
+func (s *intake) acts(ctx context.Context, c *ententev1.Consultation) (context.Context, string, error) {
+	if c != nil {
+		err := s.cfg.Grants().MayAsk(callerOf(ctx).Identity, c)
+		if err != nil {
+			return ctx, "", err
+		}
+	}
+	authority, err := s.authority(ctx)
+	return s.acting(ctx, c), authority, err
+}
+
+// selected is the references that a request names, of the caller's authority.
+func (s *intake) selected(ctx context.Context, authority string, refs []string, selection *ententev1.RecordSelection) ([]string, error) {
+	query := selection.GetQuery()
+	if query != nil {
+		wrong := policy.CheckCriteria(policy.Criteria{Kinds: query.GetKinds(), TieBases: query.GetTieBases(), Others: narrowed(query)})
+		if len(wrong) > 0 {
+			return nil, invalid(wrong)
+		}
+		if len(query.GetKinds())+len(query.GetTieBases()) == 0 && !narrowed(query) {
+			return nil, invalidField("selection.query", "says nothing that would narrow it")
+		}
+	}
+	chosen := ledger.Selection{Authority: authority, References: append(slices.Clone(refs), selection.GetProviderReferences()...), Project: selection.GetProjectId(), Query: query}
+	for i, raw := range selection.GetRecordIds() {
+		id, err := ledger.ParseRecordID(raw)
+		if err != nil {
+			return nil, invalidField("selection.record_ids", "are 16 bytes each")
+		}
+		_ = i
+		chosen.Records = append(chosen.Records, id)
+	}
+	list, err := s.cfg.Ledger.Select(ctx, chosen)
+	if err == nil && len(list) == 0 && selection == nil {
+		return nil, invalidField("provider_references", "are missing, and so is selection")
+	}
+	return list, err
+}
+
+// narrowed says whether a query is narrowed by something that is no category of its own.
+func narrowed(q *ententev1.RecordQuery) bool {
+	return len(q.GetCrimeAreas())+len(q.GetPurposes()) > 0 || q.GetRecordedFrom() != nil || q.GetRecordedBefore() != nil || q.Released != nil
+}
+
+// Release puts records before audiences. When it returns, the release is on disk.
+func (s *intake) Release(ctx context.Context, request *ententev1.ReleaseRequest) (*ententev1.ReleaseResponse, error) {
+	ctx, authority, err := s.acts(ctx, request.GetConsultation())
+	if err != nil {
+		return nil, err
+	}
+	violations := policy.CheckAudiences(request.GetAudiences())
+	if len(violations) > 0 {
+		return nil, invalid(violations)
+	}
+	if len(request.GetAudiences()) == 0 && !request.GetReplace() {
+		return nil, invalidField("audiences", "are required, unless they replace the earlier ones")
+	}
+	refs, err := s.selected(ctx, authority, request.GetProviderReferences(), request.GetSelection())
+	if err != nil {
+		return nil, err
+	}
+	response := &ententev1.ReleaseResponse{}
+	for some := range slices.Chunk(refs, releaseSlice) {
+		verdicts, err := s.cfg.Ledger.Release(ctx, authority, some, request.GetAudiences(), request.GetReplace())
+		if err != nil {
+			return nil, err
+		}
+		response.Verdicts = append(response.Verdicts, verdicts...)
+	}
+	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, response)
+	return answer(ctx, s.Server, cleared, ok, verdictsOnly())
+}
+
+// verdictsOnly is for answers that say what became of records: the ledger has put what was done into the trail.
+func verdictsOnly() traces {
+	return untold("verdicts: the ledger has put what was done into the trail")
+}
+
+// Withdraw takes records back. When it returns, the withdrawal is on disk.
+func (s *intake) Withdraw(ctx context.Context, request *ententev1.WithdrawRequest) (*ententev1.WithdrawResponse, error) {
+	ctx, authority, err := s.acts(ctx, request.GetConsultation())
+	if err != nil {
+		return nil, err
+	}
+	violations := policy.CheckReason(request.GetReason())
+	if len(violations) > 0 {
+		return nil, invalid(violations)
+	}
+	verdicts, err := s.cfg.Ledger.Withdraw(ctx, authority, request.GetProviderReferences(), request.GetReason())
+	if err == nil && request.GetErase() {
+		err = s.cfg.Ledger.EraseHome(ctx, authority, request.GetProviderReferences(), verdicts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, &ententev1.WithdrawResponse{Verdicts: verdicts})
+	return answer(ctx, s.Server, cleared, ok, verdictsOnly())
+}
+
+// PreviewRelease says what a release would do, record by record, and changes nothing.
+func (s *intake) PreviewRelease(request *ententev1.PreviewReleaseRequest, out grpc.ServerStreamingServer[ententev1.PreviewReleaseResponse]) error {
+	ctx := out.Context()
+	authority, err := s.consulted(ctx, request.GetConsultation())
+	if err != nil {
+		return err
+	}
+	violations := policy.CheckAudiences(request.GetAudiences())
+	if len(violations) > 0 {
+		return invalid(violations)
+	}
+	refs, err := s.selected(ctx, authority, nil, request.GetSelection())
+	if err != nil {
+		return err
+	}
+	access := s.access(ctx, request.GetConsultation())
+	ctx = s.acting(ctx, request.GetConsultation())
+	return s.cfg.Ledger.PreviewRelease(ctx, authority, refs, request.GetAudiences(), request.GetReplace(), func(p ledger.Previewed) error {
+		response := &ententev1.PreviewReleaseResponse{RecordId: p.Record[:], ProviderReference: p.Reference, Violations: p.Violations, Waiting: p.Waiting}
+		held, err := s.cfg.Ledger.Record(p.Record, 0)
+		if err == nil && (held.GetAuthority() != authority || !shownOwn(access, held)) {
+			p.Forms, p.Losing = nil, nil
+			response.Violations = []*ententev1.FieldViolation{{Field: "provider_reference", Reason: "names no record of this authority"}}
+		}
+		response.Forms = formsOf(p.Forms)
+		for _, id := range p.Losing {
+			response.Losing = append(response.Losing, string(id))
+		}
+		if p.Grounds != 0 {
+			response.ApprovalReasons = policy.ApprovalReasons(ownLabel(held))
+		}
+		cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, response)
+		return send(s.Server, out, cleared, ok, s.consultation(out.Context(), request.GetConsultation(), ledger.Name{Owner: s.cfg.Self, Record: p.Record}))
+	})
+}
+
+func formsOf(forms []ledger.Form) []*ententev1.RecipientForm {
+	var list []*ententev1.RecipientForm
+	for _, f := range forms {
+		list = append(list, &ententev1.RecipientForm{
+			Member: string(f.Member), Kind: f.Kind, ProjectId: f.Project, ReleasedRecord: f.Released, Standing: f.Standing,
+		})
+	}
+	return list
+}
+
+// ListPending answers an officer who decides on releases what waits, and what each recipient would get.
+func (s *intake) ListPending(ctx context.Context, request *ententev1.ListPendingRequest) (*ententev1.ListPendingResponse, error) {
+	c := callerOf(ctx)
+	err := s.cfg.Grants().MayDecide(c.Identity, request.GetConsultation())
+	if err != nil {
+		return nil, err
+	}
+	bound := binding("pending", c.String())
+	var after ledger.RecordID
+	if len(request.GetPageToken()) > 0 {
+		plain, err := s.sealer.open(bound, request.GetPageToken())
+		if err != nil || len(plain) != len(after) {
+			return nil, errBadToken
+		}
+		after = ledger.RecordID(plain)
+	}
+	access := s.access(ctx, request.GetConsultation())
+	list, more := s.cfg.Ledger.ListPending(after, int(orDefault(request.GetPageSize(), defaultPending)))
+	response := &ententev1.ListPendingResponse{}
+	var names []ledger.Name
+	for _, one := range list {
+		pending, err := s.pending(access, one)
+		if err != nil {
+			return nil, err
+		}
+		if pending != nil {
+			response.Releases = append(response.Releases, pending)
+			names = append(names, ledger.Name{Owner: s.cfg.Self, Record: one.Record})
+		}
+	}
+	if more {
+		last := list[len(list)-1].Record
+		response.NextPageToken, err = s.sealer.seal(bound, last[:])
+		if err != nil {
+			return nil, err
+		}
+	}
+	cleared, ok := policy.ClearOwn(c.Identity, s.cfg.Self, response)
+	return answer(ctx, s.Server, cleared, ok, s.consultation(ctx, request.GetConsultation(), names...))
+}
+
+// pending is one pending release as an officer sees it; nil where it is not for this officer.
+func (s *intake) pending(access policy.Access, p ledger.Pending) (*ententev1.PendingRelease, error) {
+	held, err := s.cfg.Ledger.Record(p.Record, 0)
+	if err != nil || !policy.MayDecideOn(access, ownLabel(held)) {
+		return nil, err
+	}
+	preview, err := s.cfg.Ledger.PreviewPending(p.Record)
+	if err != nil {
+		return nil, err
+	}
+	return &ententev1.PendingRelease{
+		RecordId: p.Record[:], ProviderReference: held.GetRecord().GetEnvelope().GetProviderReference(), Authority: p.Authority, Version: p.Version,
+		Audiences: p.Audiences, ProposedBy: p.Proposer, Reasons: policy.ApprovalReasons(ownLabel(held)), Forms: formsOf(preview.Forms),
+	}, nil
+}
+
+// DecideRelease lets pending releases go, or ends them. When it returns, that is on disk.
+func (s *intake) DecideRelease(ctx context.Context, request *ententev1.DecideReleaseRequest) (*ententev1.DecideReleaseResponse, error) {
+	c := callerOf(ctx)
+	err := s.cfg.Grants().MayDecide(c.Identity, request.GetConsultation())
+	if err != nil {
+		return nil, err
+	}
+	if !request.GetApprove() && request.GetReason() == "" {
+		return nil, invalidField("reason", "is required where releases are refused")
+	}
+	d := ledger.Decision{Approve: request.GetApprove(), Reason: request.GetReason(), Officer: c.Name, Versions: request.GetVersions()}
+	access := s.access(ctx, request.GetConsultation())
+	for _, raw := range request.GetRecordIds() {
+		id := ledger.RecordID(raw)
+		held, err := s.cfg.Ledger.Record(id, 0)
+		if err != nil || !policy.MayDecideOn(access, ownLabel(held)) {
+			id = ledger.RecordID{} // which no record has: the same answer as for one that does not wait
+		}
+		d.Records = append(d.Records, id)
+	}
+	verdicts, err := s.cfg.Ledger.Decide(s.acting(ctx, request.GetConsultation()), d)
+	if err != nil {
+		return nil, err
+	}
+	for i, raw := range request.GetRecordIds() {
+		verdicts[i].RecordId = raw
+	}
+	cleared, ok := policy.ClearOwn(c.Identity, s.cfg.Self, &ententev1.DecideReleaseResponse{Verdicts: verdicts})
+	return answer(ctx, s.Server, cleared, ok, verdictsOnly())
+}

@@ -1,0 +1,272 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+
+	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
+	"entente.example/entente/server/ledger"
+	"entente.example/entente/server/policy"
+)
+
+// An export is a merged view as rows for a file. Whoever carries it out of the federation is the member whose officer asks, so
+// that member's node decides, row by row, by the handling codes of what is in it and the permissions that it holds: the node
+// of a coordinator for its own officers, and a member's node for what the coordinator sends it.
+
+// exporting is one export under way at the node that lets it out.
+type exporting struct {
+	*Server
+	out      grpc.ServerStreamingServer[ententev1.ExportResponse]
+	request  *ententev1.ExportRequest
+	entities map[string]bool // ids of the entities that went: an association needs both its ends
+	tables   []byte          // where the view was computed here
+	summary  ententev1.ExportSummary
+}
+
+func newExporting(s *Server, out grpc.ServerStreamingServer[ententev1.ExportResponse], request *ententev1.ExportRequest, tables []byte) *exporting {
+	return &exporting{Server: s, out: out, request: request, entities: make(map[string]bool), tables: tables}
+}
+
+// row lets one row out, or leaves it out and counts it.
+func (e *exporting) row(row *ententev1.ExportRow) error {
+	sources, ends, handling := rowParts(row)
+	for _, end := range ends {
+		if !e.entities[string(end)] {
+			return nil // left out with its end, and counted there
+		}
+	}
+	free, err := e.mayExport(sources)
+	if err != nil {
+		return err
+	}
+	if !free {
+		e.summary.WithoutPermission++
+		return nil
+	}
+	if row.GetEntity() != nil {
+		e.entities[string(row.GetEntity().GetEntityId())] = true
+	}
+	e.summary.Rows++
+	row.Banners = policy.Banners(handling)
+	return e.send(&ententev1.ExportResponse{Content: &ententev1.ExportResponse_Row{Row: row}}, e.traces(row))
+}
+
+// rowParts is what stands behind a row, the entities that it joins, and its handling.
+func rowParts(row *ententev1.ExportRow) (sources []*ententev1.ViewSource, ends [][]byte, handling *ententev1.HandlingConditions) {
+	if row.GetAssociation() != nil {
+		a := row.GetAssociation()
+		return a.GetSources(), [][]byte{a.GetFromEntityId(), a.GetToEntityId()}, a.GetHandling()
+	}
+	entity := row.GetEntity()
+	sources = entity.GetSources()
+	for _, role := range entity.GetRoles() {
+		sources = append(sources[:len(sources):len(sources)], role.GetSources()...)
+	}
+	return sources, nil, entity.GetHandling()
+}
+
+// mayExport says whether all sources of a row may go into a file.
+func (e *exporting) mayExport(sources []*ententev1.ViewSource) (bool, error) {
+	for _, source := range sources {
+		free, err := e.sourceFree(source)
+		if err != nil || !free {
+			return false, err
+		}
+	}
+	return len(sources) > 0, nil
+}
+
+func (e *exporting) sourceFree(source *ententev1.ViewSource) (bool, error) {
+	id, err := ledger.ParseRecordID(source.GetRecordId())
+	if err != nil {
+		return false, nil
+	}
+	n := ledger.Name{Owner: member.ID(source.GetProviderMember()), Record: id}
+	commitments, err := e.cfg.Ledger.Commitments(n)
+	if err != nil {
+		return false, err
+	}
+	from := policy.Source{Owner: n.Owner, Holder: e.cfg.Self, Record: id, Label: sourceLabel(source), Readers: []member.ID{n.Owner, e.cfg.Self}}
+	for _, commitment := range commitments {
+		from.Commitments = append(from.Commitments, commitment)
+	}
+	var permissions []policy.Permission
+	for _, p := range e.cfg.Ledger.Permissions(n) {
+		permissions = append(permissions, policy.Permission{
+			Owner: n.Owner, Record: id, Commitment: p.Commitment, Holder: e.cfg.Self, Recipients: p.Recipients, Export: p.Export,
+			Purpose: p.Purpose, Until: p.Until.Unix(),
+		})
+	}
+	use := policy.Use{Export: true, Purpose: e.request.GetConsultation().GetPurpose()}
+	return policy.MayExport(from, use, permissions, e.day()), nil
+}
+
+// sourceLabel is the label of a record as far as a view tells of it: whose status is protected was decided before the merge.
+func sourceLabel(source *ententev1.ViewSource) policy.Label {
+	label := policy.LabelOfReleased(&ententev1.ReleasedRecord{Envelope: &ententev1.ReleasedEnvelope{
+		Purpose: source.GetPurpose(), Handling: source.GetHandling(), Classification: source.GetClassification(),
+		RetainUntil: source.GetRetainUntil(),
+	}})
+	label.Unknown = label.Purpose == ententev1.Purpose_PURPOSE_UNSPECIFIED || source.GetRetainUntil() == nil
+	return label
+}
+
+// traces are what a row tells the trail: it went to whoever the file is for.
+func (e *exporting) traces(row *ententev1.ExportRow) traces {
+	var s shown
+	if row.GetEntity() != nil {
+		s.entities([]*ententev1.ViewEntity{row.GetEntity()})
+	} else {
+		s.associations([]*ententev1.ViewAssociation{row.GetAssociation()})
+	}
+	entry := e.entry(e.out.Context(), ententev1.AuditOperation_AUDIT_OPERATION_DISCLOSURE, e.request.GetConsultation())
+	entry.Recipient, entry.Records = "file: "+e.request.GetRecipient(), recordsOf(s.all)
+	t := told(entry)
+	if e.tables != nil && len(s.merged) > 0 {
+		merged := e.entry(e.out.Context(), ententev1.AuditOperation_AUDIT_OPERATION_COMBINATION, e.request.GetConsultation())
+		merged.Records, merged.MethodTables = recordsOf(s.merged), e.tables
+		t.entries = append(t.entries, merged)
+	}
+	return t
+}
+
+func (e *exporting) send(message *ententev1.ExportResponse, t traces) error {
+	cleared, ok := policy.ClearOwn(callerOf(e.out.Context()).Identity, e.cfg.Self, message)
+	return send(e.Server, e.out, cleared, ok, t)
+}
+
+func (e *exporting) end() error {
+	summary := &ententev1.ExportSummary{Rows: e.summary.GetRows(), WithoutPermission: e.summary.GetWithoutPermission()}
+	return e.send(&ententev1.ExportResponse{Content: &ententev1.ExportResponse_Summary{Summary: summary}}, untold("how many rows there were"))
+}
+
+// Export answers the view as rows: for the own officers through the own permissions, to another member's node whole, which
+// decides by its own.
+func (s *views) Export(request *ententev1.ExportRequest, out grpc.ServerStreamingServer[ententev1.ExportResponse]) error {
+	ctx := out.Context()
+	q, err := s.asked(ctx, request.GetConsultation())
+	if err != nil {
+		return err
+	}
+	view := s.cfg.View.For(q.reader, q.scope, q.lens)
+	wanted, err := exportedEntities(view.Entity, request.GetHandles())
+	if err != nil {
+		return err
+	}
+	own := newExporting(s.Server, out, request, view.Info().GetTablesHash())
+	foreign := callerOf(ctx).Member != s.cfg.Self
+	message := &ententev1.ExportResponse{Content: &ententev1.ExportResponse_View{View: view.Info()}}
+	cleared, ok := policy.ClearFor(callerOf(ctx).Member, q.reader, message)
+	err = send(s.Server, out, cleared, ok, untold("what the view is, and no record"))
+	if err != nil {
+		return err
+	}
+	went := make(map[string]bool)
+	let := func(row *ententev1.ExportRow) error {
+		if ctx.Err() != nil {
+			return ended(ctx)
+		}
+		if !s.cfg.View.Stands(view, s.day()) {
+			return errViewChanged
+		}
+		if !foreign {
+			return own.row(row)
+		}
+		var parts shown
+		parts.entities(some(row.GetEntity()))
+		parts.associations(some(row.GetAssociation()))
+		cleared, ok := policy.ClearFor(callerOf(ctx).Member, q.reader, &ententev1.ExportResponse{Content: &ententev1.ExportResponse_Row{Row: row}})
+		own.summary.Rows++
+		return send(s.Server, out, cleared, ok, parts.traces(s.Server, ctx, q.reader, request.GetConsultation(), view.Info().GetTablesHash()))
+	}
+	for i, entity := range view.Entities() {
+		if wanted != nil && !wanted[i] {
+			continue
+		}
+		went[string(entity.GetEntityId())] = true
+		err = let(&ententev1.ExportRow{Content: &ententev1.ExportRow_Entity{Entity: entity}})
+		if err != nil {
+			return err
+		}
+	}
+	for _, a := range view.Associations() {
+		if !went[string(a.GetFromEntityId())] || !went[string(a.GetToEntityId())] {
+			continue
+		}
+		err = let(&ententev1.ExportRow{Content: &ententev1.ExportRow_Association{Association: a}})
+		if err != nil {
+			return err
+		}
+	}
+	if !foreign {
+		return own.end()
+	}
+	summary := &ententev1.ExportResponse{Content: &ententev1.ExportResponse_Summary{Summary: &ententev1.ExportSummary{Rows: own.summary.GetRows()}}}
+	cleared, ok = policy.ClearFor(callerOf(ctx).Member, q.reader, summary)
+	return send(s.Server, out, cleared, ok, untold("how many rows there were"))
+}
+
+// some is a list of one, or of none where there is nothing.
+func some[T any](one *T) []*T {
+	if one == nil {
+		return nil
+	}
+	return []*T{one}
+}
+
+// exportedEntities are the entities that handles name, by index; nil where there are no handles: all.
+func exportedEntities(find func([16]byte) (int, bool), handles [][]byte) (map[int]bool, error) {
+	if len(handles) == 0 {
+		return nil, nil
+	}
+	wanted := make(map[int]bool, len(handles))
+	for _, handle := range handles {
+		at, ok := find([16]byte(handle))
+		if !ok {
+			return nil, errNotFound
+		}
+		wanted[at] = true
+	}
+	return wanted, nil
+}
+
+// Export forwards, and decides on each row that comes by what the own member may let out.
+func (s *forwarder) Export(request *ententev1.ExportRequest, out grpc.ServerStreamingServer[ententev1.ExportResponse]) error {
+	ctx := out.Context()
+	consultation, client, err := s.admit(ctx, request.GetConsultation())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	in, err := client.Export(ctx, &ententev1.ExportRequest{Consultation: consultation, Handles: request.GetHandles(), Recipient: request.GetRecipient()})
+	if err != nil {
+		return passOn(err)
+	}
+	e := newExporting(s.Server, out, request, nil)
+	ended := false
+	for {
+		message, err := in.Recv()
+		if errors.Is(err, io.EOF) && ended {
+			return e.end()
+		}
+		if err != nil {
+			return passOn(err)
+		}
+		switch content := message.GetContent().(type) {
+		case *ententev1.ExportResponse_View:
+			err = e.send(message, untold("what the view is, and no record"))
+		case *ententev1.ExportResponse_Row:
+			err = e.row(content.Row)
+		case *ententev1.ExportResponse_Summary:
+			ended = true // the coordinator has sent all; what came of it here is told by our own
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
