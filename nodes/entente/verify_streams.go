@@ -29,11 +29,12 @@ type streamCheck struct {
 	self      member.ID
 	report    *verified
 	withdrawn map[place]bool
-	missing   []ledgerPlace // payloads that only a withdrawal excuses
+	missing   []ledgerPlace // payloads that only a withdrawal excuses, or the end of their time
 }
 
 type ledgerPlace struct {
 	place
+	no    uint32
 	owner member.ID
 }
 
@@ -52,7 +53,8 @@ func (p process) verifyStreams(ctx context.Context, held *ledger.Ledger, roster 
 	}
 	p.progressDone()
 	for _, at := range check.missing {
-		if !check.withdrawn[at.place] && !held.Covered(at.owner)(at.stream, at.sequence) {
+		excused := check.withdrawn[at.place] || held.Covered(at.owner)(at.stream, at.sequence) || held.EndedHere(at.no, at.sequence)
+		if !excused {
 			report.damaged("stream %s of %s: the payload of entry %d is missing, and no withdrawal takes it back", at.stream, at.owner, at.sequence)
 		}
 	}
@@ -128,7 +130,7 @@ func (c *streamCheck) entry(info ledger.StreamInfo, sequence uint64, e *ententev
 	switch {
 	case !header.HasPayload():
 	case len(e.GetSalt()) == 0 && len(e.GetPayload()) == 0:
-		c.missing = append(c.missing, ledgerPlace{place{info.ID, sequence}, info.Owner})
+		c.missing = append(c.missing, ledgerPlace{place{info.ID, sequence}, info.No, info.Owner})
 	case len(e.GetSalt()) != stream.SaltSize || stream.Commit(e.GetSalt(), e.GetPayload()) != header.Commitment:
 		c.report.damaged("stream %s of %s: the payload of entry %d is not the one that its header commits to", info.ID, info.Owner, sequence)
 	default:

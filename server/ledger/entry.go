@@ -34,9 +34,12 @@ type storedEntry struct {
 	mergeFor []member.ID // own releases to a coordinator: for whom it may merge
 	inline   []byte      // payloadInline: the encoded StreamPayload
 	at       uint32      // own: when it was put into the stream, in seconds since 1970; 0: before that was kept
-	edition  uint32      // of a release of an own record: see record.edition
+	edition  uint32      // of a release of an own record: see record.edition; of an erased received entry: endedHere, or 0
 	cut      string      // of a release of an own record: the treatment of its form
 }
+
+// endedHere stands with a received entry that was erased without a withdrawal: its time was over, or the own member has left.
+const endedHere = 1
 
 // tail is what has been added to stored entries since: it stands at their end, and older ones do not have it.
 func (e *storedEntry) tail(w *writer) {

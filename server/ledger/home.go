@@ -156,3 +156,22 @@ func (l *Ledger) StandingForms(n Name) ([][]byte, error) {
 	}
 	return forms, nil
 }
+
+// EndedHere tells whether a received entry was erased here without a withdrawal of its owner: because its time was over, or
+// because the own member has left the federation.
+func (l *Ledger) EndedHere(no uint32, sequence uint64) bool {
+	ended := false
+	err := l.store.View(func(v *store.View) error {
+		value, err := v.Get(entrySeries(no), sequence)
+		if err != nil {
+			return err
+		}
+		e, err := decodeEntry(value)
+		if err != nil {
+			return err
+		}
+		ended = e.state == payloadErased && e.edition == endedHere
+		return nil
+	})
+	return err == nil && ended
+}

@@ -149,6 +149,9 @@ func (b *batch) eraseReceived(s *streamState, sequence uint64, receiptFor stream
 		return fmt.Errorf("erase log %d: %w", e.pos, err)
 	}
 	gone := &storedEntry{header: slices.Clone(e.header), state: payloadErased, id: e.id, version: e.version, kind: uint64(event.kind), crimes: event.crimes}
+	if why.method != "withdrawal" {
+		gone.edition = endedHere
+	}
 	err = b.tx.Replace(entrySeries(s.no), sequence, gone.encode())
 	if err != nil {
 		return fmt.Errorf("erase entry %d of stream %s: %w", sequence, s.id, err)
@@ -333,8 +336,12 @@ func (b *batch) applyEntry(s *streamState, v stream.Verified) error {
 func (b *batch) receiveRelease(s *streamState, v stream.Verified, e *storedEntry) error {
 	t := target{owner: s.owner, stream: s.id, sequence: v.Header.Sequence}
 	retain := payloadRetain(v.Payload)
-	if len(v.Payload) == 0 || b.isAhead(t) || !s.own && (b.gone || b.memo.erase != 0 && retain != 0 && retain <= b.memo.erase) {
+	over := !s.own && (b.gone || b.memo.erase != 0 && retain != 0 && retain <= b.memo.erase)
+	if len(v.Payload) == 0 || b.isAhead(t) || over {
 		e.state = payloadErased
+		if over && len(v.Payload) > 0 {
+			e.edition = endedHere
+		}
 		if !s.own {
 			b.noteErased(s, v.Header.Sequence, s.id)
 		}

@@ -199,17 +199,15 @@ func (l *Ledger) SentBy(id stream.ID, reader member.ID, first, last uint64) ([]S
 
 // CountDue counts the own records whose retention or review ends by a time; review is as for ListDue.
 func (l *Ledger) CountDue(by time.Time, review func(recorded, retain, said time.Time) time.Time) uint64 {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
 	var n uint64
-	for _, r := range l.state.records {
+	l.eachOwn(func(_ uint64, _ RecordID, r *record) {
 		if r.pos == 0 || r.erased || r.withdrawn || r.retain == 0 {
-			continue
+			return
 		}
 		retain := secondsTime(r.retain)
 		if !retain.After(by) || !review(secondsTime(r.recorded), retain, secondsTime(r.review)).After(by) {
 			n++
 		}
-	}
+	})
 	return n
 }
