@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,7 +19,7 @@ import (
 // Parts of the data file that hold what only auditors know.
 const (
 	tableHoney = "honey" // record id -> nothing: it is marked
-	tableHeard = "heard" // member -> up to when its trail was asked about the own records, in nanoseconds since 1970
+	tableHeard = "heard" // member -> up to when its trail was asked about the own records, in nanoseconds since 1970, 8 bytes
 )
 
 var alertSeries = store.NewSeries("alerts")
@@ -48,7 +49,10 @@ func OpenHoney(st *store.Store, write Writer) (*Honey, error) {
 			return err
 		}
 		err = v.Each(tableHeard, func(key, value []byte) error {
-			h.heard[member.ID(key)] = timeOf(value)
+			if len(value) != 8 {
+				return fmt.Errorf("up to when the trail of %s was asked is not a time", key)
+			}
+			h.heard[member.ID(key)] = int64(binary.BigEndian.Uint64(value))
 			return nil
 		})
 		if err != nil {
@@ -65,22 +69,6 @@ func OpenHoney(st *store.Store, write Writer) (*Honey, error) {
 		return nil, fmt.Errorf("read honey records: %w", err)
 	}
 	return h, nil
-}
-
-func timeOf(value []byte) int64 {
-	var at int64
-	for _, b := range value {
-		at = at<<8 | int64(b)
-	}
-	return at
-}
-
-func timeBytes(at int64) []byte {
-	b := make([]byte, 8)
-	for i := range b {
-		b[i] = byte(at >> (56 - 8*i))
-	}
-	return b
 }
 
 // Mark marks records, or with clear takes marks away. It says how many there are then.
@@ -135,7 +123,7 @@ func (h *Honey) Marked(id [16]byte) bool {
 func (h *Honey) Alert(ctx context.Context, alerts []*ententev1.HoneyAlert, heard map[member.ID]int64) error {
 	err := h.write(ctx, func(tx *store.Tx) (func(), error) {
 		for id, at := range heard {
-			err := tx.Put(tableHeard, []byte(id), timeBytes(at))
+			err := tx.Put(tableHeard, []byte(id), binary.BigEndian.AppendUint64(nil, uint64(at)))
 			if err != nil {
 				return nil, err
 			}
