@@ -122,7 +122,7 @@ func actorText(actor *ententev1.AuditActor) string {
 		return "the node"
 	}
 	text := strings.TrimSpace(actor.GetMember() + " " + actor.GetKind() + " " + actor.GetName())
-	if actor.GetOfficer() != "" {
+	if actor.GetOfficer() != "" && actor.GetOfficer() != actor.GetName() {
 		text += " for " + actor.GetOfficer()
 	}
 	return text

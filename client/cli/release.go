@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -228,7 +229,11 @@ func (s *session) printVerdicts(verdicts []*ententev1.Verdict, callErr error) er
 		if v.GetOutcome() == ententev1.Outcome_OUTCOME_REJECTED {
 			rejected++
 		}
-		rows = append(rows, []string{v.GetProviderReference(), short(v.GetOutcome()), short(v.GetReleaseState()), violationsText(v.GetViolations())})
+		name := v.GetProviderReference()
+		if name == "" { // a decision is about records by their ids
+			name = hex.EncodeToString(v.GetRecordId())
+		}
+		rows = append(rows, []string{name, short(v.GetOutcome()), short(v.GetReleaseState()), violationsText(v.GetViolations())})
 	}
 	var err error
 	if s.out.json {

@@ -1,11 +1,12 @@
 // Package demo plays a whole federation on one machine, as a guided tour in numbered scenes, so that a newcomer sees in
-// five minutes what Entente does: a coordinator and four members as real gRPC servers on loopback, with throw-away keys and
+// eight minutes what Entente does: a coordinator and four members as real gRPC servers on loopback, with throw-away keys and
 // data files in a folder that is removed at the end.
 //
 // Run starts it: the members' files as a site has them (site.go), nodes that can be stopped and started (start.go, nodes.go),
 // and lines between them that can be cut (line.go). The scenes are in tour*.go. What they show is what the commands of the
 // program print, run as a reader would type them (command.go), or is read through the public client. Waits wake with what the
-// nodes hold (settle.go). For files of one's own (push.go) there is no tour, but a Result with a hash of each member's view
+// nodes hold (settle.go, records.go). Two scenes do what no command does: they look for an erased record in raw data files (disk.go),
+// and alter a copy of an audit trail to show that it is noticed (tour_audit.go). For files of one's own (push.go) there is no tour, but a Result with a hash of each member's view
 // (views.go) and the clusters (clusters.go).
 //
 // The files case*.go hold the invented case: Arvania (XA), Bergmark (XB), Coteval (XC) and Dravonia (XD) each know a part

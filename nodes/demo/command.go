@@ -18,6 +18,7 @@ type command struct {
 	line  string   // the words behind "entente"; one that begins with @ is a path in the folder
 	most  int      // lines of output to show; 0: all
 	only  []string // show lines only that begin with one of these; none: all
+	about string   // or that hold this
 	code  int      // the exit code that it has to end with
 	quiet bool     // show the command, and nothing of what it prints
 	once  bool     // it cannot be repeated: it makes a file, or what it does is done
@@ -68,8 +69,7 @@ func (t *tour) output(printed string, c command) {
 	left := 0
 	for line := range strings.Lines(printed) {
 		line = strings.TrimRight(line, " \n")
-		wanted := len(c.only) == 0 || slices.ContainsFunc(c.only, func(text string) bool { return strings.HasPrefix(line, text) })
-		if line == "" || !wanted {
+		if line == "" || !c.wants(line) {
 			continue
 		}
 		if c.most > 0 && len(lines) == c.most {
@@ -87,6 +87,12 @@ func (t *tour) output(printed string, c command) {
 	if left > 0 {
 		t.printf("  … %d more\n", left)
 	}
+}
+
+// wants says whether a line is shown.
+func (c command) wants(line string) bool {
+	begins := slices.ContainsFunc(c.only, func(text string) bool { return strings.HasPrefix(line, text) })
+	return len(c.only) == 0 || begins || c.about != "" && strings.Contains(line, c.about)
 }
 
 func clip(line string) string {

@@ -74,8 +74,11 @@ func (s *stage) holdingsOf(at *station) (*holdings, error) {
 		if err != nil {
 			return nil, err
 		}
-		name := recordName{id, held.GetAuthority(), held.GetRecord().GetEnvelope().GetProviderReference()}
 		key := recordKey{id, [16]byte(held.GetRecordId())}
+		name := recordName{id, held.GetAuthority(), held.GetRecord().GetEnvelope().GetProviderReference()}
+		if name.reference == "" && s.erased[key].reference != "" { // its owner has erased it too
+			name = s.erased[key]
+		}
 		part.names[key] = name
 		readers := readersNow(held)
 		if len(readers) > 0 {

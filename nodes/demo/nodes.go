@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"entente.example/entente/nodes/coordinator"
 	"entente.example/entente/nodes/national"
@@ -20,9 +21,16 @@ type site interface {
 	Fetch(ctx context.Context) error
 }
 
+// How often a node of the demonstration looks at what time brings, and how long an interval of its audit trail is: in life a
+// second and a minute.
+const (
+	careEvery     = 200 * time.Millisecond
+	auditInterval = 2 * time.Second
+)
+
 // deps is the world that a node is given.
 func (s *stage) deps() national.Deps {
-	return national.Deps{Now: s.options.Now, Rand: s.options.Rand, Version: "demo"}
+	return national.Deps{Now: s.options.Now, Rand: s.options.Rand, Version: "demo", CareEvery: careEvery, AuditInterval: auditInterval}
 }
 
 // open makes the node of a member from its files, at the given socket, which it takes over. Nothing runs yet.

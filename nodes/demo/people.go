@@ -13,6 +13,9 @@ import (
 const (
 	intakeSystem = "intake"
 	officerName  = "analyst"
+	// approverName is the second officer: who asked for the release of something sensitive does not decide on it.
+	approverName = "supervisor"
+	auditorName  = "auditor"
 	operatorName = "operator"
 	// caseReference stands in each consultation.
 	caseReference = "DEMO-2026-1"
@@ -46,26 +49,38 @@ func (s *stage) dial(at *station, kind member.Kind, name string) (*client.Client
 	return client.Dial(client.Config{Address: at.address, Member: at.seat.ID, Certificate: certificate, Authorities: at.seat.Authority.Pool()})
 }
 
-// caller is somebody who calls the own member's node.
+// caller is somebody who calls the own member's node, and the name of the files by which the commands do so.
 type caller struct {
-	kind member.Kind
-	name string
+	kind       member.Kind
+	name, file string
 }
 
 // callers are those that each member has.
 func callers() []caller {
-	return []caller{{member.KindSystem, intakeSystem}, {member.KindOfficer, officerName}, {member.KindOperator, operatorName}}
+	return []caller{
+		{member.KindSystem, intakeSystem, "system"}, {member.KindOfficer, officerName, "officer"},
+		{member.KindOfficer, approverName, approverName}, {member.KindAuditor, auditorName, auditorName},
+		{member.KindOperator, operatorName, operatorName},
+	}
 }
 
-// writeIdentity leaves the files with which the commands of the program call a node as somebody: the configuration is named
-// after the kind of caller.
+// callerConfig is the configuration of somebody who calls the node. What belongs to another kind of caller is not read.
+const callerConfig = `address: %s
+member: %s
+certificate: %s.pem
+key: %s.key
+authorities: authority/authority.pem
+purpose: criminal-investigation
+audit-purpose: lawfulness
+case: ` + caseReference + `
+`
+
+// writeIdentity leaves the files with which the commands of the program call a node as somebody.
 func (s *stage) writeIdentity(at *station, who caller) error {
 	certPEM, keyPEM, err := s.issue(at.seat, who.kind, who.name)
 	if err != nil {
 		return err
 	}
-	word := who.kind.String()
-	config := fmt.Sprintf("address: %s\nmember: %s\ncertificate: %s.pem\nkey: %s.key\nauthorities: authority/authority.pem\npurpose: criminal-investigation\ncase: %s\n",
-		at.address, at.seat.ID, word, word, caseReference)
-	return s.writeFiles(at.seat.ID, map[string][]byte{word + ".pem": certPEM, word + ".key": keyPEM, word + ".yaml": []byte(config)})
+	config := fmt.Sprintf(callerConfig, at.address, at.seat.ID, who.file, who.file)
+	return s.writeFiles(at.seat.ID, map[string][]byte{who.file + ".pem": certPEM, who.file + ".key": keyPEM, who.file + ".yaml": []byte(config)})
 }

@@ -127,6 +127,9 @@ func (f *files) play(s *stage) (tally, error) {
 	err := group.Wait()
 	progress.say("replicating")
 	if err == nil {
+		err = s.approveAll()
+	}
+	if err == nil {
 		err = s.settle()
 	}
 	progress.say("merging")

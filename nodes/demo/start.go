@@ -41,7 +41,9 @@ type stage struct {
 	dir     string
 	places  []*station // the members in the order of Case, then the coordinator, then who joins
 	project string     // the project's name
-	lines   bool       // whether members reach each other by lines that can be cut
+	roster  *member.Roster
+	erased  map[recordKey]recordName // own records that are erased at home too: a node has only their ids
+	lines   bool                     // whether members reach each other by lines that can be cut
 
 	ctx    context.Context // ends with the federation, or when a node fails
 	cancel context.CancelFunc
@@ -52,7 +54,7 @@ type stage struct {
 func start(ctx context.Context, o Options, dir string) (*stage, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
-	s := &stage{options: o, dir: dir, project: "Harbour Light", lines: o.From == "", ctx: ctx, cancel: cancel, nodes: group}
+	s := &stage{options: o, dir: dir, project: "Harbour Light", erased: make(map[recordKey]recordName), lines: o.From == "", ctx: ctx, cancel: cancel, nodes: group}
 	err := s.found()
 	if err != nil {
 		return nil, s.stop(err)
@@ -105,6 +107,7 @@ func (s *stage) document(founded *federation.Federation, ids []member.ID) error 
 	if err != nil {
 		return fmt.Errorf("make the roster: %w", err)
 	}
+	s.roster = roster
 	project, _, err := founded.Project(roster, ProjectID, s.project, ids[0], ids[1], ids[2], CoordinatorID)
 	if err != nil {
 		return fmt.Errorf("open the project: %w", err)

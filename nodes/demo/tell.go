@@ -112,6 +112,9 @@ func (s *stage) commands() []string {
 		"list --config XB/system.yaml",
 		"practices list --config XD/officer.yaml",
 		"status --config COORD/operator.yaml",
+		"pending --config XA/supervisor.yaml",
+		"sent XD --config XB/system.yaml --open",
+		"audit list --limit 10 --config XA/auditor.yaml",
 	}
 	if s.options.From != "" {
 		return append(list, "follow --config XC/officer.yaml")

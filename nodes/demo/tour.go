@@ -2,14 +2,12 @@ package demo
 
 import (
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
 	"entente.example/entente/client"
 	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/trail"
 )
 
 // correctionStep is the place of the corrections among the steps of a member's case: they are pushed later, while the
@@ -35,7 +33,7 @@ type tour struct {
 
 	// What the scenes found out, for the tests.
 	held          *holdings               // before the withdrawal
-	before, after map[string]*client.View // views in scene 5, and around the withdrawal
+	before, after map[string]*client.View // views of the merged network, and around the withdrawal
 	live          int                     // items that came to the team while it watched the corrections
 	gone          []string                // members at which the bridging record was, and is no more
 	deliveries    []*ententev1.Delivery   // of the bridging record at the end
@@ -53,6 +51,17 @@ type findings struct {
 	carriedBefore, carriedAfter int // entries: after the forged file, after the true one
 	forgery                     string
 	verified                    string
+
+	dryRun, sameOfficer         string       // what the commands printed
+	letGo                       []string     // who holds what waited for a second person, when it went
+	exportBefore, exportAfter   string       // what the commands printed
+	heldUp, passedOn            bool         // the assessment: not at the third member before the permission, there after it
+	onDisk                      [3]int       // places of the withdrawn record in two data files: before, after, when compacted
+	lived, lapsed               int          // how many others held the record that expires: before, after
+	due, dueAfter               string       // what the commands printed
+	auditClosed, trace, witness string       // what the commands printed
+	tampered                    error        // what the verification says of the altered copy
+	untouched                   trail.Report // and of the trail as it is
 }
 
 // scene is one part of the tour.
@@ -65,16 +74,18 @@ func (t *tour) scenesToTell() []scene {
 	return []scene{
 		{"five members found a federation", t.federation},
 		{"what each country holds, and that nothing leaves by default", t.push},
-		{"a release, and what it puts where", t.release},
+		{"a release: looked at first, then done", t.release},
+		{"four eyes: what is sensitive waits for a second person", t.fourEyes},
 		{"the project team's live stream", t.watch},
-		{"the merged network, with roles and sources", t.network},
-		{"the same question by the fourth country", t.outsider},
+		{"the merged network, and the fourth country's other answer", t.network},
+		{"what is made from another's record, and a permission", t.permission},
 		{"a member is cut off, and catches up", t.cutOff},
 		{"a country joins", t.joins},
 		{"a country leaves the project", t.leaves},
 		{"a withdrawal, and what it undoes", t.withdrawal},
-		{"a forged entry is refused", t.forgery},
-		{"streams verified without trusting the node", t.verify},
+		{"a record whose time is over goes by itself", t.expiry},
+		{"who looked: the audit trail", t.audit},
+		{"a forged entry is refused, and a whole file verified", t.forgery},
 	}
 }
 
@@ -99,7 +110,7 @@ func (t *tour) play(s *stage) (tally, error) {
 
 // begin says what is to come, and how a reader takes part.
 func (t *tour) begin(s *stage) {
-	t.say("A guided tour of Entente, of five minutes: four invented countries and a coordinator, each with a node of its own, on this machine. " +
+	t.say("A guided tour of Entente, of eight minutes: four invented countries and a coordinator, each with a node of its own, on this machine. " +
 		"Each $ line is a command that the tour runs; what it prints follows, shortened where it is long.")
 	if s.options.Once {
 		t.say("To run the commands yourself, keep the tour up: leave out --once, and with --pause it waits between scenes.")
@@ -156,141 +167,6 @@ func (t *tour) push(s *stage, pushed *tally) error {
 	t.found.homeReleased = len(held.standing)
 	_, err = t.do(s, command{line: "view entities --config @XA/officer.yaml", most: 4})
 	return err
-}
-
-func (t *tour) release(s *stage, _ *tally) error {
-	t.say("The owner names the readers, record by record: all members, a project, or single ones. Before it does, it can look at what " +
-		"a member reads of it so far: XD reads nothing of XB.")
-	_, err := t.do(s, command{line: "stream preview XD --config @XB/system.yaml"})
-	if err != nil {
-		return err
-	}
-	_, err = t.do(s, command{line: "release XB/P01 --to all --config @XB/system.yaml"})
-	if err != nil {
-		return err
-	}
-	err = s.releaseCase(t.holdBack())
-	if err != nil {
-		return err
-	}
-	err = s.settle()
-	if err != nil {
-		return err
-	}
-	t.say("The systems release the others, and each stream goes to its readers. XB looks again: what XD reads now, what it never will.")
-	_, err = t.do(s, command{line: "stream preview XD --config @XB/system.yaml"})
-	if err != nil {
-		return err
-	}
-	t.say("And a dry run: what would XD read if it came into the project? The project's stream, once XB grants it.")
-	_, err = t.do(s, command{line: "stream preview XD --project " + ProjectID + " --config @XB/system.yaml", most: 5})
-	if err != nil {
-		return err
-	}
-	return t.released(s)
-}
-
-// released shows who reads how much, and what waits.
-func (t *tour) released(s *stage) error {
-	held, err := s.holdings()
-	if err != nil {
-		return err
-	}
-	var rows [][]string
-	for _, at := range s.members() {
-		readers := held.readers[string(at.seat.ID)]
-		for _, who := range slices.Sorted(maps.Keys(readers)) {
-			label := who
-			if who == "" {
-				label = "nobody: stays at home"
-			}
-			rows = append(rows, []string{string(at.seat.ID), fmt.Sprint(readers[who]), label})
-		}
-	}
-	t.say("So stand the records of all four now: how many of each member have the same readers.")
-	t.table([]string{"MEMBER", "RECORDS", "READERS"}, rows)
-	waiting := StaysHome()[0]
-	t.say("An association leaves only to where both its ends are. %d of the case ask for more than that, and wait at home:", len(StaysHome()))
-	_, err = t.do(s, command{line: "get " + waiting + " --config @" + waiting[:2] + "/system.yaml", only: []string{"content", "state", "released to"}})
-	return err
-}
-
-// holdBack chooses what is released in later scenes: practices of XA, and one of XB.
-func (t *tour) holdBack() map[string]bool {
-	back := make(map[string]bool)
-	for _, c := range Case() {
-		var open []string
-		for _, item := range c.Steps[correctionStep-1].Items {
-			if item.GetAudiences()[0].GetAllMembers() != nil {
-				open = append(open, item.GetRecord().GetEnvelope().GetProviderReference())
-			}
-		}
-		switch c.Member {
-		case lateMember:
-			t.late = open
-		case carriedMember:
-			t.carried = open[len(open)-1]
-		}
-	}
-	for _, reference := range append(slices.Clone(t.late), t.carried) {
-		back[reference] = true
-	}
-	return back
-}
-
-// releaseCase releases what was pushed to whom the case says, all members one after the other, but for some references.
-func (s *stage) releaseCase(but map[string]bool) error {
-	for i, c := range Case() {
-		groups := make(map[string][]string)
-		audiences := make(map[string][]*ententev1.Audience)
-		var order []string
-		for _, step := range c.Steps[:correctionStep] {
-			for _, item := range step.Items {
-				reference := item.GetRecord().GetEnvelope().GetProviderReference()
-				if len(item.GetAudiences()) == 0 || but[reference] {
-					continue
-				}
-				key := audienceKey(item.GetAudiences())
-				if groups[key] == nil {
-					order = append(order, key)
-				}
-				groups[key] = append(groups[key], reference)
-				audiences[key] = item.GetAudiences()
-			}
-		}
-		for _, key := range order {
-			err := s.releaseAs(s.places[i], groups[key], audiences[key])
-			if err != nil {
-				return fmt.Errorf("release of %s: %w", c.Member, err)
-			}
-		}
-	}
-	return nil
-}
-
-func (s *stage) releaseAs(at *station, references []string, audiences []*ententev1.Audience) error {
-	verdicts, err := at.system.Release(s.ctx, references, audiences, false)
-	if err != nil {
-		return err
-	}
-	for _, v := range verdicts {
-		if v.GetOutcome() == ententev1.Outcome_OUTCOME_REJECTED {
-			return fmt.Errorf("refused: %s", refusal(v))
-		}
-	}
-	return nil
-}
-
-func audienceKey(audiences []*ententev1.Audience) string {
-	var parts []string
-	for _, one := range audiences {
-		content, err := proto.MarshalOptions{Deterministic: true}.Marshal(one)
-		if err != nil {
-			return one.String() // as good a key: equal for equal audiences
-		}
-		parts = append(parts, string(content))
-	}
-	return strings.Join(parts, "\x00")
 }
 
 // withoutAudiences are items that stay at home.

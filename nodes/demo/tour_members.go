@@ -246,7 +246,7 @@ func (t *tour) leaves(s *stage, _ *tally) error {
 // receipted waits until a member has signed that it has erased a record of XA.
 func (s *stage) receipted(reference, reader string) error {
 	return s.until("the receipts of "+reader, func() (bool, error) {
-		record, err := s.at("XA").system.Get(s.ctx, &ententev1.GetRequest{Consultation: consultation(nil), ProviderReference: reference})
+		record, err := s.peek(s.at("XA"), reference)
 		if err != nil {
 			return false, err
 		}

@@ -60,10 +60,11 @@ func (t *tour) network(s *stage, _ *tally) error {
 	}
 	t.table([]string{"FROM", "ASSOCIATION", "TO", "SOURCES"}, topAssociations(view, 4))
 	t.say("Shown are those with most sources, of %d entities and %d associations.", len(view.Entities), len(view.Associations))
-	return nil
+	return t.outsider(s)
 }
 
-func (t *tour) outsider(s *stage, _ *tally) error {
+// outsider asks the same for the country that is not in the project.
+func (t *tour) outsider(s *stage) error {
 	t.say("XD asks the same and gets another answer: the network of what was released to XD. Here are the sizes of all four " +
 		"answers beside each other:")
 	_, err := t.do(s, command{line: "view entities --config @XD/officer.yaml", quiet: true})

@@ -60,11 +60,15 @@ func (t *tour) forgery(s *stage, _ *tally) error {
 	if err != nil {
 		return err
 	}
-	return s.settle()
+	err = s.settle()
+	if err != nil {
+		return err
+	}
+	return t.verify(s)
 }
 
 // verify checks a copy of XC's data file without its node.
-func (t *tour) verify(s *stage, _ *tally) error {
+func (t *tour) verify(s *stage) error {
 	t.say("Last, trust nobody: take a copy of XC's data file and check it without the node. Every value is opened; the state is read anew from the log; " +
 		"of each stream, own or received, the tree of headers is computed again and has to be what its owner signed; each payload has to be what its header commits to, and " +
 		"may be missing only where a withdrawal says so.")

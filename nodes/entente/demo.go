@@ -19,9 +19,9 @@ func demoCommand(p process) *cobra.Command {
 		Use:   "demo",
 		Short: "a guided tour: four invented countries and a coordinator on this machine",
 		Long: "Starts a coordinator and the nodes of four invented countries on loopback, with throw-away keys and data files that are\n" +
-			"removed at the end, and tells an invented case in numbered scenes: what each country holds, who sees what, who comes and\n" +
-			"goes, what a withdrawal does, and what becomes of a forgery. Each scene shows the commands that it runs and what they\n" +
-			"print. Then the federation stays up for commands of your own, until Ctrl-C. --pause waits for Enter between scenes.\n\n" +
+			"removed at the end, and tells an invented case in numbered scenes: what each country holds, who sees what and who decided on\n" +
+			"it, who comes and goes, what a withdrawal and the end of a retention do, who looked, and what becomes of a forgery. Each\n" +
+			"scene shows the commands that it runs and what they print. Then the federation stays up for commands of your own, until Ctrl-C. --pause waits for Enter between scenes.\n\n" +
 			"With --from and --mapping it runs the same federation on XA.jsonl … XD.jsonl of your own, each pushed by its member.\n" +
 			"With --output json stdout holds one document: what was pushed, and what the coordinator answers each member.",
 		Example: "  entente demo --pause\n  entente demo --once --output json\n" +

@@ -11,7 +11,7 @@ import (
 func TestTheTourRunsInOneProcess(t *testing.T) {
 	b := newBench(t)
 	text := b.must("demo", "--once")
-	for _, want := range []string{"Scene 1 of 12 — ", "Scene 12 of 12 — ", "$ entente stream import forged.streams", "no damage", "VIEW OF"} {
+	for _, want := range []string{"Scene 1 of 14 — ", "Scene 14 of 14 — ", "$ entente stream import forged.streams", "no damage", "VIEW OF"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the tour does not show %q:\n%s", want, text)
 		}
