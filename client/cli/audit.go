@@ -113,7 +113,7 @@ func auditRow(entry *ententev1.AuditEntry) []string {
 	if entry.GetRefused() {
 		note = strings.TrimSpace("refused " + note)
 	}
-	return []string{fmt.Sprint(entry.GetNumber()), timeText(entry.GetAt()), short(entry.GetOperation()), entry.GetMethod(), actorText(actor), purpose,
+	return []string{fmt.Sprint(entry.GetNumber()), timeText(entry.GetAt()), short(entry.GetOperation()), entry.GetMethod()[strings.LastIndexByte(entry.GetMethod(), '/')+1:], actorText(actor), purpose,
 		actor.GetCaseReference(), entry.GetRecipient(), aboutText(entry), note}
 }
 

@@ -31,7 +31,7 @@ func TestAuditorsAskForAPurposeAndACase(t *testing.T) {
 	all(t, auditorDesk(t), []told{
 		{"list shows who, for whom, why and about what", "audit list", 0, []string{reason, `"page_size":1000,"page_token":"AQ=="`}, []string{
 			"XA system registry for vera", "criminal-investigation", "HL-7", "XA/" + idOne + ", 2 records of XB, XB 09000000000000000000000000000000/4-8",
-			"protected persons: witness protection", "the node", "refused over", "/entente.v1.IntakeService/Get"}},
+			"protected persons: witness protection", "the node", "refused over", "  Get  "}},
 		{"list with all filters", "audit list --operation consultation,disclosure --since 2026-01-01 --before 2026-02-01 --actor vera --to XB --limit 1 -o json", 0,
 			[]string{`"operations":["AUDIT_OPERATION_CONSULTATION","AUDIT_OPERATION_DISCLOSURE"],"since":"2026-01-01T00:00:00Z","before":"2026-02-01T00:00:00Z","actor":"vera","recipient":"XB","page_size":1`},
 			[]string{`"number":"1"`}},

@@ -166,6 +166,8 @@ func checkScenes(t *testing.T, told *tour) {
 		{"the withdrawn record lay in two data files, and is in none after compaction", f.onDisk[0] >= 2 && f.onDisk[2] == 0},
 		{"what expires was due, at each member, and is nowhere any more", containsEach(f.due, shortReference) && f.lived == 5 && f.lapsed == 0 &&
 			!strings.Contains(f.dueAfter, shortReference)},
+		{"what was released to a project ends with it, and stays at home", containsEach(f.inProject, "Penrose") &&
+			strings.Contains(f.afterProject, "not found") && containsEach(f.atHome, "at home", "applied")},
 		{"an analyst cannot read the trail", strings.Contains(f.auditClosed, "closed to this kind of identity")},
 		{"the trail tells of a record from its coming to its end", containsEach(f.trace, "Push", "Release", "ListDue", "XD node", "lapse")},
 		{"the trail is sound and the witness is named", containsEach(f.witness, "sound", "by COORD")},

@@ -59,6 +59,8 @@ type findings struct {
 	onDisk                      [3]int       // places of the withdrawn record in two data files: before, after, when compacted
 	lived, lapsed               int          // how many others held the record that expires: before, after
 	due, dueAfter               string       // what the commands printed
+	inProject, afterProject     string       // what the commands printed: the project that ends
+	atHome                      string       // what the owner holds of its record
 	auditClosed, trace, witness string       // what the commands printed
 	tampered                    error        // what the verification says of the altered copy
 	untouched                   trail.Report // and of the trail as it is
@@ -83,7 +85,7 @@ func (t *tour) scenesToTell() []scene {
 		{"a country joins", t.joins},
 		{"a country leaves the project", t.leaves},
 		{"a withdrawal, and what it undoes", t.withdrawal},
-		{"a record whose time is over goes by itself", t.expiry},
+		{"a record and a project whose time is over", t.expiry},
 		{"who looked: the audit trail", t.audit},
 		{"a forged entry is refused, and a whole file verified", t.forgery},
 	}

@@ -82,6 +82,9 @@ func (l *Ledger) prepare(authority string, by *ententev1.AuditActor, it Item) *p
 	p.id = l.RecordID(authority, e.GetProviderReference())
 	p.verdict.ProviderReference, p.verdict.Version, p.verdict.RecordId = e.GetProviderReference(), e.GetVersion(), p.id[:]
 	p.verdict.Violations = append(p.verdict.Violations, l.cfg.CheckRecord(it.Record)...)
+	if l.cfg.CheckOrigin != nil {
+		p.verdict.Violations = append(p.verdict.Violations, l.cfg.CheckOrigin(authority, it.Record)...)
+	}
 	var wrong []*ententev1.FieldViolation
 	directory := l.cfg.Directory()
 	p.intents, wrong = directory.resolve(l.cfg.Self, l.cfg.Now(), it.Audiences)
@@ -481,7 +484,7 @@ func (r *record) releaseState() ententev1.ReleaseState {
 		return ententev1.ReleaseState_RELEASE_STATE_PENDING_APPROVAL
 	case r.waiting:
 		return ententev1.ReleaseState_RELEASE_STATE_WAITING
-	case r.intents != nil && len(r.intents.list) > 0 && !r.withdrawn:
+	case slices.ContainsFunc(r.places, func(at place) bool { return !at.withdrawn }):
 		return ententev1.ReleaseState_RELEASE_STATE_RELEASED
 	}
 	return ententev1.ReleaseState_RELEASE_STATE_UNSPECIFIED

@@ -85,7 +85,7 @@ func (Outcome) EnumDescriptor() ([]byte, []int) {
 type ReleaseState int32
 
 const (
-	// No release was asked for.
+	// The record stands nowhere: no release was asked for, or those that it was released to have left, or the project is over.
 	ReleaseState_RELEASE_STATE_UNSPECIFIED ReleaseState = 0
 	// The record stands in the streams of all its audiences.
 	ReleaseState_RELEASE_STATE_RELEASED ReleaseState = 1
