@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -128,17 +129,29 @@ func (s *Server) AskDisclosures(ctx context.Context) error {
 	if s.alerts.honey == nil || s.cfg.Audit == nil || s.alerts.honey.Marks() == 0 {
 		return nil
 	}
-	var problems []error
-	for _, id := range s.cfg.Directory().Roster.Members() {
-		if id == s.cfg.Self || !s.cfg.Directory().Roster.Active(id) {
+	roster := s.cfg.Directory().Roster
+	members := roster.Members()
+	problems := make([]error, len(members))
+	var all sync.WaitGroup
+	for i, id := range members {
+		if id == s.cfg.Self || !roster.Active(id) {
 			continue
 		}
-		problems = append(problems, s.askDisclosures(ctx, id))
+		all.Go(func() { // ends within askWithin
+			problems[i] = s.askDisclosures(ctx, id)
+		})
 	}
+	all.Wait()
 	return errors.Join(problems...)
 }
 
+// askWithin is how long one member may take to say what its trail says: one that never answers must not keep others from
+// being asked.
+const askWithin = 10 * time.Second
+
 func (s *Server) askDisclosures(ctx context.Context, id member.ID) error {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
 	since := time.Unix(0, s.alerts.honey.Heard(id)+1)
 	var found []*ententev1.HoneyAlert
 	last := s.alerts.honey.Heard(id)

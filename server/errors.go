@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/server/audit"
 	"entente.example/entente/server/ledger"
 	"entente.example/entente/server/policy"
 	"entente.example/entente/server/store"
@@ -39,6 +40,7 @@ var (
 	errNoHoney      = status.Error(codes.Unimplemented, "this node keeps no honey records")
 	errNoReconcile  = status.Error(codes.Unimplemented, "this node cannot ask other members' nodes")
 	errTooMany      = status.Error(codes.InvalidArgument, "the selection is of more records than one call takes: narrow it")
+	errTrailForked  = status.Error(codes.DataLoss, "not a continuation of the audit trail that was signed before")
 	errInternal     = status.Error(codes.Internal, "internal error")
 )
 
@@ -62,6 +64,7 @@ func codeTable() []struct {
 		{ledger.ErrTooMany, errTooMany},
 		{store.ErrClosed, errStopping},
 		{policy.ErrNotGranted, errNotGranted},
+		{audit.ErrFork, errTrailForked},
 		{context.DeadlineExceeded, status.Error(codes.DeadlineExceeded, "the call took too long")},
 		{context.Canceled, status.Error(codes.Canceled, "the call was cancelled")},
 	}

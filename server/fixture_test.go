@@ -186,7 +186,7 @@ func (w *world) hold(id member.ID, file *store.Store, logger *slog.Logger) parts
 		CheckAudience: func(r *ententev1.Record, a *ententev1.Audience) []*ententev1.FieldViolation {
 			return append(policy.CheckSpecial(policy.LabelOfRecord(r), a), policy.CheckTreatment(a.GetTreatment(), ledger.KindOf(r.GetBody()))...)
 		},
-		Sensitive: func(r *ententev1.Record) uint8 { return policy.Grounds(policy.LabelOfRecord(r)) },
+		Sensitive: func(r *ententev1.Record) uint8 { return policy.Grounds(policy.LabelOfRecord(r)) }, SecondPerson: policy.MayApprove,
 		Renewable: policy.DefaultProfile().Renewable, Trail: trail,
 		Expiry: func() (hide, erase time.Time) { return w.expiry().Hide, w.expiry().Erase },
 		Now:    w.now, Rand: rand.Reader, Logger: logger,

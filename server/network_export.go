@@ -39,11 +39,16 @@ func (e *exporting) row(row *ententev1.ExportRow) error {
 			return nil // left out with its end, and counted there
 		}
 	}
-	free, err := e.mayExport(sources)
+	parts, free, err := e.mayExport(sources)
 	if err != nil {
 		return err
 	}
-	if !free {
+	derived := policy.Combine(parts...)
+	// Of an association the row's own handling is that of its ends, too; of what another node merged it is never less than
+	// that of the sources.
+	row.Banners = policy.Banners(derived.Handling.Union(policy.HandlingOf(handling)), handling.GetText())
+	cleared, may := policy.ClearDerived(callerOf(e.out.Context()).Member, derived, &ententev1.ExportResponse{Content: &ententev1.ExportResponse_Row{Row: row}})
+	if !free || !may {
 		e.summary.WithoutPermission++
 		return nil
 	}
@@ -51,8 +56,7 @@ func (e *exporting) row(row *ententev1.ExportRow) error {
 		e.entities[string(row.GetEntity().GetEntityId())] = true
 	}
 	e.summary.Rows++
-	row.Banners = policy.Banners(handling)
-	return e.send(&ententev1.ExportResponse{Content: &ententev1.ExportResponse_Row{Row: row}}, e.traces(row))
+	return send(e.Server, e.out, cleared, true, e.traces(row))
 }
 
 // rowParts is what stands behind a row, the entities that it joins, and its handling.
@@ -69,26 +73,27 @@ func rowParts(row *ententev1.ExportRow) (sources []*ententev1.ViewSource, ends [
 	return sources, nil, entity.GetHandling()
 }
 
-// mayExport says whether all sources of a row may go into a file.
-func (e *exporting) mayExport(sources []*ententev1.ViewSource) (bool, error) {
+// mayExport says of what a row is made, and whether all of it may go into a file.
+func (e *exporting) mayExport(sources []*ententev1.ViewSource) (parts []policy.Part, free bool, err error) {
 	for _, source := range sources {
-		free, err := e.sourceFree(source)
+		from, free, err := e.sourceFree(source)
 		if err != nil || !free {
-			return false, err
+			return nil, false, err
 		}
+		parts = append(parts, policy.Part{Label: from.Label, Audience: from.Readers})
 	}
-	return len(sources) > 0, nil
+	return parts, len(parts) > 0, nil
 }
 
-func (e *exporting) sourceFree(source *ententev1.ViewSource) (bool, error) {
+func (e *exporting) sourceFree(source *ententev1.ViewSource) (policy.Source, bool, error) {
 	id, err := ledger.ParseRecordID(source.GetRecordId())
 	if err != nil {
-		return false, nil
+		return policy.Source{}, false, nil
 	}
 	n := ledger.Name{Owner: member.ID(source.GetProviderMember()), Record: id}
 	commitments, err := e.cfg.Ledger.Commitments(n)
 	if err != nil {
-		return false, err
+		return policy.Source{}, false, err
 	}
 	from := policy.Source{Owner: n.Owner, Holder: e.cfg.Self, Record: id, Label: sourceLabel(source), Readers: []member.ID{n.Owner, e.cfg.Self}}
 	for _, commitment := range commitments {
@@ -102,17 +107,18 @@ func (e *exporting) sourceFree(source *ententev1.ViewSource) (bool, error) {
 		})
 	}
 	use := policy.Use{Export: true, Purpose: e.request.GetConsultation().GetPurpose()}
-	return policy.MayExport(from, use, permissions, e.day()), nil
+	return from, policy.MayExport(from, use, permissions, e.day()), nil
 }
 
-// sourceLabel is the label of a record as far as a view tells of it: whose status is protected was decided before the merge.
+// sourceLabel is the label of a record as far as a view tells of it: a view does not say of which kind a record is, and whose
+// status is protected was decided before the merge.
 func sourceLabel(source *ententev1.ViewSource) policy.Label {
-	label := policy.LabelOfReleased(&ententev1.ReleasedRecord{Envelope: &ententev1.ReleasedEnvelope{
-		Purpose: source.GetPurpose(), Handling: source.GetHandling(), Classification: source.GetClassification(),
-		RetainUntil: source.GetRetainUntil(),
-	}})
-	label.Unknown = label.Purpose == ententev1.Purpose_PURPOSE_UNSPECIFIED || source.GetRetainUntil() == nil
-	return label
+	handling := policy.HandlingOf(source.GetHandling())
+	unknown := source.GetPurpose() == ententev1.Purpose_PURPOSE_UNSPECIFIED || source.GetRetainUntil() == nil || handling.Unknown()
+	return policy.Label{
+		Purpose: source.GetPurpose(), Handling: handling, Level: source.GetClassification().GetLevel(), Rank: source.GetClassification().GetRank(),
+		RetainUntil: source.GetRetainUntil().GetSeconds(), Unknown: unknown,
+	}
 }
 
 // traces are what a row tells the trail: it went to whoever the file is for.

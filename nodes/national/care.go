@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
@@ -22,8 +25,9 @@ import (
 const (
 	// confirmedFor is how long an operator's word on the clock counts.
 	confirmedFor = 24 * time.Hour
-	// askDisclosuresEvery is how often other members are asked what their trails say of honey records.
-	askDisclosuresEvery = 5 * time.Second
+	// askDisclosuresEvery is how often other members are asked what their trails say of honey records: an alert is to come
+	// within 5 s.
+	askDisclosuresEvery = 4 * time.Second
 	// noticeEvery is how often the log says what is due.
 	noticeEvery = 24 * time.Hour
 	// compactAhead is how long before the bound the node begins to compact: a large file takes its time, and may be refused once.
@@ -38,6 +42,8 @@ type Care struct {
 	Attestations []ententev1.AttestationKind
 	// SuspicionBasis demands the basis of the suspicion with a suspect.
 	SuspicionBasis bool
+	// ThirdParties are the authorities whose records hold data of a financial intelligence unit or another third party.
+	ThirdParties []string
 	// DeliverWithin is how long a reader may take to sign; 24 h where zero.
 	DeliverWithin time.Duration
 	// CompactWithin is how long what is erased may stay in the data file; 24 h where zero.
@@ -55,7 +61,7 @@ func (c *Config) care() (Care, error) {
 	attestations, _ := parseAttestations(c.Attestations)
 	return Care{
 		Profile: policy.Profile{LongestYears: c.RetainYears, ReviewYears: c.ReviewYears}, Attestations: attestations,
-		SuspicionBasis: c.SuspicionBasis, DeliverWithin: deliver, CompactWithin: compact, Witness: member.ID(c.AuditWitness),
+		SuspicionBasis: c.SuspicionBasis, ThirdParties: c.ThirdParties, DeliverWithin: deliver, CompactWithin: compact, Witness: member.ID(c.AuditWitness),
 	}, err
 }
 
@@ -78,6 +84,9 @@ func (c Care) rules(cfg *ledger.Config) {
 		}
 		return wrong
 	}
+	cfg.CheckOrigin = func(authority string, r *ententev1.Record) []*ententev1.FieldViolation {
+		return policy.CheckFIU(r, slices.Contains(c.ThirdParties, authority))
+	}
 	cfg.CheckRelease = policy.CheckRelease
 	cfg.Treat = policy.Treat
 	cfg.CheckAudience = func(r *ententev1.Record, a *ententev1.Audience) []*ententev1.FieldViolation {
@@ -85,6 +94,7 @@ func (c Care) rules(cfg *ledger.Config) {
 	}
 	cfg.Compatible = policy.Compatible
 	cfg.Sensitive = func(r *ententev1.Record) uint8 { return policy.Grounds(policy.LabelOfRecord(r)) }
+	cfg.SecondPerson = policy.MayApprove
 	cfg.Renewable = profile.Renewable
 	cfg.CheckDerived = func(r *ententev1.Record, sources [][]byte) []*ententev1.FieldViolation {
 		labels := make([]policy.Label, len(sources))
@@ -199,20 +209,76 @@ func (c *contacts) Exchange(_ context.Context, id member.ID) (ententev1.Exchange
 	return ententev1.NewExchangeServiceClient(conn), nil
 }
 
-// care looks regularly at what time brings: what has expired, the intervals of the trail, its witness, honey records at other
-// members, and what is due. A failed disk stops the node; whatever else fails is said, and tried again.
+// care looks regularly at what time brings at home: what has expired, the intervals of the trail, and what is due. A failed disk
+// stops the node; whatever else fails is said, and tried again.
 func (n *Node) care(ctx context.Context) error {
-	ticker := time.NewTicker(n.deps.CareEvery)
-	defer ticker.Stop()
 	c := carer{Node: n}
-	for {
+	return repeat(ctx, n.deps.CareEvery, func() error {
 		err := c.look(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
 		var fatal *store.FatalError
 		if errors.As(err, &fatal) {
 			return fmt.Errorf("look after the records: %w", err)
+		}
+		return nil
+	})
+}
+
+// haveWitnessed has the trail countersigned after each interval. It is apart from care, as inquire is: a node that does not
+// answer holds up nothing but the question to it.
+func (n *Node) haveWitnessed(ctx context.Context) error {
+	c := carer{Node: n}
+	return repeat(ctx, n.deps.CareEvery, func() error {
+		intervals := n.trail.Head().Intervals
+		if intervals == c.witnessed {
+			return nil
+		}
+		err := n.askWitness(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			c.witnessed = intervals
+		}
+		if parted(err) {
+			c.said = c.say(slog.LevelError, "the audit trail is not what was countersigned: the data file is an old copy, or somebody has changed it", c.said, err)
+			return nil
+		}
+		c.said = c.say(slog.LevelWarn, awayFromAudit, c.said, err)
+		return nil
+	})
+}
+
+// parted says whether the own trail and the witness's memory of it have parted, which only an old copy of the data file, or
+// somebody who cut the trail, brings about. That another node is away is nobody's fault here.
+func parted(err error) bool {
+	return errors.Is(err, audit.ErrWitnessAhead) || status.Code(err) == codes.DataLoss
+}
+
+const awayFromAudit = "another node is asked again about the audit"
+
+// inquire asks what others' trails say of honey records.
+func (n *Node) inquire(ctx context.Context) error {
+	c := carer{Node: n}
+	return repeat(ctx, askDisclosuresEvery, func() error {
+		err := n.server.AskDisclosures(ctx)
+		if ctx.Err() == nil {
+			c.said = c.say(slog.LevelWarn, awayFromAudit, c.said, err)
+		}
+		return nil
+	})
+}
+
+// repeat does something now and then at each interval, until ctx ends, which is no error, or it fails.
+func repeat(ctx context.Context, every time.Duration, do func() error) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		err := do()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -222,12 +288,12 @@ func (n *Node) care(ctx context.Context) error {
 	}
 }
 
-// carer is care's memory of what it did last.
+// carer is a loop's memory of what it did last.
 type carer struct {
 	*Node
-	asked, noticed time.Time
-	witnessed      uint64 // intervals
-	said, heard    string // the last problem at home, and with others
+	noticed   time.Time
+	witnessed uint64 // intervals
+	said      string // the last problem
 }
 
 // look does what is due now. The error is for what failed at home.
@@ -242,29 +308,8 @@ func (c *carer) look(ctx context.Context) error {
 		c.noticed = now
 		c.notice(now)
 	}
-	others := c.askOthers(ctx, now)
-	if ctx.Err() != nil {
-		return nil
-	}
-	c.said = c.say(slog.LevelError, "care of the records: tried again", c.said, err)
-	// That another node is away is nobody's fault here, and its operator knows.
-	c.heard = c.say(slog.LevelWarn, "another node is asked again about the audit", c.heard, others)
-	return err
-}
-
-// askOthers has the trail countersigned, and asks what others' trails say of honey records.
-func (c *carer) askOthers(ctx context.Context, now time.Time) error {
-	var err error
-	intervals := c.trail.Head().Intervals
-	if intervals != c.witnessed {
-		err = c.askWitness(ctx)
-	}
-	if err == nil {
-		c.witnessed = intervals
-	}
-	if now.Sub(c.asked).Abs() >= askDisclosuresEvery {
-		c.asked = now
-		err = errors.Join(err, c.server.AskDisclosures(ctx))
+	if ctx.Err() == nil {
+		c.said = c.say(slog.LevelError, "care of the records: tried again", c.said, err)
 	}
 	return err
 }

@@ -82,6 +82,9 @@ type Config struct {
 	Attestations []string `yaml:"attestations"`
 	// SuspicionBasis says whether a person may be entered as a suspect only with the basis of the suspicion. Default: false.
 	SuspicionBasis bool `yaml:"suspicion_basis"`
+	// ThirdParties are the authorities whose records hold data of a financial intelligence unit, or of another third party that
+	// must agree to each use: such a record carries H2, and where the consent stands. Default: none.
+	ThirdParties []string `yaml:"third_parties"`
 	// DeliverWithin is how long a reader may take to sign for what it was sent, or for a withdrawal, before that is overdue.
 	// Default: 24h.
 	DeliverWithin string `yaml:"deliver_within"`

@@ -314,6 +314,8 @@ func (n *Node) Run(ctx context.Context) error {
 		{run: n.regularly},
 		{run: n.contacts.run},
 		{run: n.care},
+		{run: n.haveWitnessed},
+		{run: n.inquire},
 		{run: n.compactInTime},
 	}
 	if n.merge != nil {

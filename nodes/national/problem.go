@@ -3,6 +3,7 @@ package national
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,6 +89,10 @@ func (c *Config) problems() []Problem {
 	add(c.ReviewYears < 1 || c.ReviewYears > longest.ReviewYears, "review_years", "not from 1 to 3", "give the years, or leave it out")
 	_, ok = parseAttestations(c.Attestations)
 	add(!ok, "attestations", "names one that does not exist", "see AttestationKind in the contract, such as neutrality")
+	for _, authority := range c.ThirdParties {
+		known := slices.ContainsFunc(c.Systems, func(s SystemConfig) bool { return s.Authority == authority })
+		add(!known, "third_parties", fmt.Sprintf("names %q, in whose name no system pushes", authority), "name authorities as in systems")
+	}
 	list = append(list, c.limitProblems()...)
 	_, bad := c.grants()
 	return append(list, bad...)

@@ -98,7 +98,7 @@ func (b *batch) decidePending(by *ententev1.AuditActor, id RecordID, version uin
 		return nil
 	}
 	for _, in := range r.waitingFor() {
-		if in.proposer == d.Officer {
+		if b.l.cfg.SecondPerson == nil || !b.l.cfg.SecondPerson(d.Officer, in.proposer) {
 			reject(verdict, "record_ids", "names a release that the same officer asked for: a second person decides")
 			return nil
 		}

@@ -46,9 +46,11 @@ type Config struct {
 	CheckRecord func(*ententev1.Record) []*ententev1.FieldViolation
 	// CheckRelease finds what a record lacks for leaving the node.
 	CheckRelease func(*ententev1.Record) []*ententev1.FieldViolation
-	// What follows is policy, too, and optional: without it nothing is treated, needs a second person, is made from others'
-	// records, or may be renewed.
+	// What follows is policy, too, and optional: without it nothing is treated, needs a second person and can be decided on, is
+	// made from others' records, or may be renewed.
 
+	// CheckOrigin finds what a record lacks because of the authority that pushes it.
+	CheckOrigin func(authority string, r *ententev1.Record) []*ententev1.FieldViolation
 	// Treat gives the record as a treatment leaves it; the record itself is not changed. It is asked of treatments that
 	// CheckAudience has let through.
 	Treat func(*ententev1.Record, *ententev1.Treatment) *ententev1.Record
@@ -59,6 +61,8 @@ type Config struct {
 	// Sensitive says what of a record needs a second person before it leaves: a bit for each ground, 0 for none. An approval
 	// counts for the grounds that there were.
 	Sensitive func(*ententev1.Record) uint8
+	// SecondPerson says whether an officer may decide on what proposer asked for; proposer is empty where that was a system.
+	SecondPerson func(officer, proposer string) bool
 	// CheckDerived finds what of the sources' conditions a record lacks that was made from them; released forms, as received.
 	CheckDerived func(record *ententev1.Record, sources [][]byte) []*ententev1.FieldViolation
 	// Renewable says whether retention may be extended, now, until a time.

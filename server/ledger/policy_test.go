@@ -28,6 +28,7 @@ const (
 func policed(c *ledger.Config) {
 	c.Treat = treat
 	c.Sensitive = sensitive
+	c.SecondPerson = func(officer, proposer string) bool { return officer != "" && officer != proposer }
 	c.CheckDerived = lacksH2
 	c.Compatible = func(record, access ententev1.Purpose) bool { return record == access }
 	c.Renewable = func(now, until time.Time) bool { return until.Before(now.AddDate(5, 0, 1)) }

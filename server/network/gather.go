@@ -111,7 +111,11 @@ func (h *handling) add(conditions *ententev1.HandlingConditions) {
 		h.missing = true
 	}
 	for _, code := range conditions.GetCodes() {
-		h.codes |= 1 << (uint(code) % 64)
+		if code < 0 || code > 63 {
+			h.missing = true // a code of a newer version
+			continue
+		}
+		h.codes |= 1 << uint(code)
 	}
 	h.addText(conditions.GetText())
 }

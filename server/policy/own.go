@@ -55,10 +55,9 @@ func AccessOfMember(c *ententev1.Consultation, day int64) Access {
 	return Access{Purpose: c.GetPurpose(), Clearance: clearance, ProtectedReason: strings.TrimSpace(c.GetProtectedReason()) != "", Day: day}
 }
 
-// Banners are the conditions of handling in words, as they stand on each row of an export: modelled on the handling codes of
-// European police information exchange. Handling that is not given or not known is written as the strictest.
-func Banners(h *ententev1.HandlingConditions) []string {
-	set := HandlingOf(h)
+// Banners are conditions of handling in words, as they stand on each row of an export, with the text of H3: modelled on the
+// handling codes of European police information exchange. Handling that is not given or not known is written as the strictest.
+func Banners(set HandlingSet, text string) []string {
 	var list []string
 	for _, b := range []struct {
 		code ententev1.HandlingCode
@@ -73,8 +72,8 @@ func Banners(h *ententev1.HandlingConditions) []string {
 			list = append(list, b.text)
 		}
 	}
-	if h.GetText() != "" {
-		list = append(list, "Restrictions: "+h.GetText())
+	if text != "" {
+		list = append(list, "Restrictions: "+text)
 	}
 	return list
 }

@@ -59,11 +59,11 @@ func TestBanners(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var begin []string
-			for _, banner := range Banners(test.conditions) {
+			for _, banner := range Banners(HandlingOf(test.conditions), test.conditions.GetText()) {
 				begin = append(begin, banner[:2])
 			}
 			if !slices.Equal(begin, test.begin) {
-				t.Errorf("got %q", Banners(test.conditions))
+				t.Errorf("got %q", Banners(HandlingOf(test.conditions), test.conditions.GetText()))
 			}
 		})
 	}

@@ -139,8 +139,8 @@ func attested(r *ententev1.Record, kind ententev1.AttestationKind) bool {
 
 // CheckFIU says what is wrong with a record that holds data of a financial intelligence unit or another third party: that
 // party must have agreed, with a note where its consent stands, and the record carries H2, because it agreed to no further
-// recipient. No field of the contract names such an origin. So fromFIU is the caller's knowledge, from the configuration of
-// the authority that pushes; a record that attests a third party's consent says by itself that there is one.
+// recipient. No field of the contract names such an origin. So fromFIU is the caller's knowledge, from what the node's
+// configuration says of the authority that pushes; a record that attests a third party's consent says by itself that there is one.
 func CheckFIU(r *ententev1.Record, fromFIU bool) []*ententev1.FieldViolation {
 	const consent = ententev1.AttestationKind_ATTESTATION_KIND_THIRD_PARTY_CONSENT
 	f := &findings{}
