@@ -143,7 +143,7 @@ func (s *intake) GrantStream(ctx context.Context, request *ententev1.GrantStream
 	if err != nil {
 		return nil, invalidField("stream_id", "is not 16 bytes")
 	}
-	granted, err := s.cfg.Ledger.Grant(ctx, id, reader, request.GetDryRun())
+	granted, err := s.cfg.Ledger.Grant(s.acting(ctx, request.GetConsultation()), id, reader, request.GetDryRun())
 	refused, is := errors.AsType[*ledger.GrantError](err)
 	if is {
 		return nil, invalidField(refused.Field, refused.Reason)
@@ -159,11 +159,13 @@ func (s *intake) GrantStream(ctx context.Context, request *ententev1.GrantStream
 	if granted.Sequence > 0 {
 		response.Entry = &ententev1.EntryRef{StreamId: id[:], Sequence: granted.Sequence}
 	}
-	entry := s.entry(ctx, ententev1.AuditOperation_AUDIT_OPERATION_ALTERATION, request.GetConsultation())
-	entry.Recipient = string(reader)
-	if response.GetEntry() != nil {
-		entry.Ranges = []*ententev1.AuditRange{{Owner: string(s.cfg.Self), StreamId: id[:], First: granted.Sequence, Last: granted.Sequence}}
+	// What the grant did is in the trail with it. Where nothing was done, somebody looked at what a reader would get.
+	t := untold("the ledger has told of the grant")
+	if response.GetEntry() == nil {
+		entry := s.entry(ctx, ententev1.AuditOperation_AUDIT_OPERATION_CONSULTATION, request.GetConsultation())
+		entry.Recipient = string(reader)
+		t = told(entry)
 	}
 	cleared, ok := policy.ClearOwn(caller.Identity, s.cfg.Self, response)
-	return answer(ctx, s.Server, cleared, ok, told(entry))
+	return answer(ctx, s.Server, cleared, ok, t)
 }

@@ -181,28 +181,48 @@ func (s *intake) ListPending(ctx context.Context, request *ententev1.ListPending
 		after = ledger.RecordID(plain)
 	}
 	access := s.access(ctx, request.GetConsultation())
-	list, more := s.cfg.Ledger.ListPending(after, int(orDefault(request.GetPageSize(), defaultPending)))
-	response := &ententev1.ListPendingResponse{}
+	releases, more, err := s.pendingPage(access, after, int(orDefault(request.GetPageSize(), defaultPending)))
+	if err != nil {
+		return nil, err
+	}
+	response := &ententev1.ListPendingResponse{Releases: releases}
 	var names []ledger.Name
-	for _, one := range list {
-		pending, err := s.pending(access, one)
-		if err != nil {
-			return nil, err
-		}
-		if pending != nil {
-			response.Releases = append(response.Releases, pending)
-			names = append(names, ledger.Name{Owner: s.cfg.Self, Record: one.Record})
-		}
+	for _, one := range releases {
+		names = append(names, ledger.Name{Owner: s.cfg.Self, Record: ledger.RecordID(one.GetRecordId())})
 	}
 	if more {
-		last := list[len(list)-1].Record
-		response.NextPageToken, err = s.sealer.seal(bound, last[:])
+		response.NextPageToken, err = s.sealer.seal(bound, releases[len(releases)-1].GetRecordId())
 		if err != nil {
 			return nil, err
 		}
 	}
 	cleared, ok := policy.ClearOwn(c.Identity, s.cfg.Self, response)
 	return answer(ctx, s.Server, cleared, ok, s.consultation(ctx, request.GetConsultation(), names...))
+}
+
+// pendingPage gathers pending releases that are for this officer, and says whether there are more of those: that there are
+// more which the officer may not see is nothing to tell.
+func (s *intake) pendingPage(access policy.Access, after ledger.RecordID, limit int) (page []*ententev1.PendingRelease, more bool, err error) {
+	for {
+		list, further := s.cfg.Ledger.ListPending(after, limit)
+		for _, one := range list {
+			pending, err := s.pending(access, one)
+			if err != nil {
+				return nil, false, err
+			}
+			if pending == nil {
+				continue
+			}
+			if len(page) == limit {
+				return page, true, nil
+			}
+			page = append(page, pending)
+		}
+		if !further {
+			return page, false, nil
+		}
+		after = list[len(list)-1].Record
+	}
 }
 
 // pending is one pending release as an officer sees it; nil where it is not for this officer.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
@@ -41,7 +42,7 @@ func (s *exchange) ListDisclosures(ctx context.Context, request *ententev1.ListD
 	limit := int(orDefault(request.GetPageSize(), defaultDisclosures))
 	response := &ententev1.ListDisclosuresResponse{}
 	size := 0
-	err = s.cfg.Trail.Entries(max(from, 1), func(e *ententev1.AuditEntry, encoded []byte) (bool, error) {
+	err = s.cfg.Trail.Entries(max(from, 1), func(e *ententev1.AuditEntry, _ []byte) (bool, error) {
 		if ctx.Err() != nil {
 			return false, ended(ctx)
 		}
@@ -58,7 +59,7 @@ func (s *exchange) ListDisclosures(ctx context.Context, request *ententev1.ListD
 			return false, err
 		}
 		response.Disclosures = append(response.Disclosures, d)
-		size += len(encoded)
+		size += proto.Size(d) // not that of the entry, which names others' records too: where a page ends would tell of them
 		return true, nil
 	})
 	if err != nil {
@@ -113,6 +114,7 @@ type passed struct {
 type ends struct {
 	sent, taken, erased spans
 	passed              []passed
+	permitted           map[ledger.RecordID]time.Time // since when the member may, or could, export what it made of an own record
 	own, listed         uint64
 }
 
@@ -150,7 +152,7 @@ func (s *audits) Reconcile(request *ententev1.ReconcileRequest, out grpc.ServerS
 
 // bothEnds reads both trails.
 func (s *audits) bothEnds(ctx context.Context, other member.ID) (*ends, error) {
-	both := &ends{sent: spans{}, taken: spans{}, erased: spans{}}
+	both := &ends{sent: spans{}, taken: spans{}, erased: spans{}, permitted: make(map[ledger.RecordID]time.Time)}
 	// The other end first: what is sent meanwhile is then in our own trail.
 	err := s.disclosures(ctx, other, time.Time{}, func(d *ententev1.Disclosure) error {
 		both.listed++
@@ -175,12 +177,44 @@ func (s *audits) bothEnds(ctx context.Context, other member.ID) (*ends, error) {
 			both.own++
 			both.sent.add(s.cfg.Self, e.GetRanges())
 		}
+		both.permit(e, s.cfg.Self, other)
 		return true, nil
 	})
 	both.sent.settle()
 	both.taken.settle()
 	both.erased.settle()
 	return both, err
+}
+
+// permit notes that an entry of the own trail permits the other member an export.
+func (both *ends) permit(e *ententev1.AuditEntry, self, other member.ID) {
+	is := e.GetMethod() == ententev1.IntakeService_Permit_FullMethodName && e.GetRecipient() == string(other) && e.GetNote() == ledger.NoteExport
+	if !is || e.GetRefused() {
+		return
+	}
+	for _, r := range e.GetRecords() {
+		if r.GetOwner() != string(self) {
+			continue
+		}
+		for _, raw := range r.GetRecordIds() {
+			id, err := ledger.ParseRecordID(raw)
+			_, known := both.permitted[id]
+			if err == nil && !known {
+				both.permitted[id] = e.GetAt().AsTime()
+			}
+		}
+	}
+}
+
+// mayHaveExported says whether the other member did not need a permission for an export of an own record at a time, or had one.
+// What can no longer be read counts as having needed it.
+func (s *audits) mayHaveExported(both *ends, id ledger.RecordID, at time.Time) bool {
+	since, permitted := both.permitted[id]
+	if permitted && !since.After(at) {
+		return true
+	}
+	held, err := s.cfg.Ledger.Record(id, 0)
+	return err == nil && held.GetRecord() != nil && !ownLabel(held).Handling.Has(ententev1.HandlingCode_HANDLING_CODE_H2)
 }
 
 // passedOn is what a disclosure says went to somebody else.
@@ -242,19 +276,26 @@ func difference(e ledger.SentEntry, sent, taken, erased bool) string {
 	return ""
 }
 
-// comparePassed names what went to members that never read the record, nor were named for it.
+// comparePassed names what went to members that never read the record, nor were named for it, and what went into a file, which
+// has no recipient here, under H2 and without a permission.
 func (s *audits) comparePassed(both *ends, tell func(*ententev1.AuditDifference) error) error {
 	for _, one := range both.passed {
 		var beyond [][]byte
+		kind := "passed on"
+		may := func(id ledger.RecordID) bool { return slices.Contains(s.cfg.Ledger.EverRead(id), one.recipient) }
+		if one.recipient == "" {
+			kind = "exported without permission"
+			may = func(id ledger.RecordID) bool { return s.mayHaveExported(both, id, one.at) }
+		}
 		for _, id := range one.records {
-			if !slices.Contains(s.cfg.Ledger.EverRead(id), one.recipient) {
+			if !may(id) {
 				beyond = append(beyond, slices.Clone(id[:]))
 			}
 		}
 		if len(beyond) == 0 {
 			continue
 		}
-		err := tell(&ententev1.AuditDifference{Kind: "passed on", RecordIds: beyond, Recipient: string(one.recipient), At: stamp(one.at)})
+		err := tell(&ententev1.AuditDifference{Kind: kind, RecordIds: beyond, Recipient: string(one.recipient), At: stamp(one.at)})
 		if err != nil {
 			return err
 		}

@@ -118,7 +118,7 @@ func (b *batch) decidePending(by *ententev1.AuditActor, id RecordID, version uin
 	if d.Approve {
 		method = "approve"
 	}
-	return b.setAudiences(by, id, list, false, act{operation: alteration, method: method, note: d.Reason}, verdict)
+	return b.setAudiences(by, id, list, false, act{operation: alteration, method: method, note: d.Reason, recipient: audienceWords(list)}, verdict)
 }
 
 // Selection names own records of an authority. What is given adds up.

@@ -261,7 +261,7 @@ func (b *batch) openToArrived() (bool, error) {
 			if s.readers.has(id) || b.stream(s.no).full(id) { // full: what stands in it is planned again, into another
 				continue
 			}
-			_, err = b.appendGrant(b.changeStream(s.no), id)
+			_, err = b.appendGrant(nil, b.changeStream(s.no), id)
 			if err != nil {
 				return false, err
 			}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -249,6 +250,32 @@ func (l *Ledger) fits(record ententev1.Purpose) func(project ententev1.Purpose) 
 	return func(project ententev1.Purpose) bool {
 		return l.cfg.Compatible == nil || l.cfg.Compatible(record, project)
 	}
+}
+
+// audienceWords are audiences as the trail names them: whom a record was released to, by the ids of projects and members.
+func audienceWords(list []intent) string {
+	var words []string
+	for _, in := range list {
+		word := "all members"
+		switch readers := in.audience.GetReaders().(type) {
+		case *ententev1.Audience_AllMembers:
+			if readers.AllMembers.GetIncludeFuture() {
+				word = "all members and future ones"
+			}
+		case *ententev1.Audience_Project:
+			word = "project " + readers.Project.GetProjectId()
+			for _, without := range readers.Project.GetWithout() {
+				word += " without " + without
+			}
+		case *ententev1.Audience_Members:
+			word = strings.Join(readers.Members.GetMembers(), ", ")
+		}
+		if in.cut != "" {
+			word += " (treated)"
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, "; ")
 }
 
 // sameReaders tells whether two intents are for the same audience, in whatever form.

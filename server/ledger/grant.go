@@ -88,8 +88,8 @@ func (b *batch) successor(of *streamState) (*streamState, error) {
 	return b.channelStream(key, of.readers, of.id, false)
 }
 
-// appendGrant opens an own stream, which is the batch's copy, to a further reader.
-func (b *batch) appendGrant(s *streamState, reader member.ID) (uint64, error) {
+// appendGrant opens an own stream, which is the batch's copy, to a further reader; by is nil where the node does so by itself.
+func (b *batch) appendGrant(by *ententev1.AuditActor, s *streamState, reader member.ID) (uint64, error) {
 	g := stream.Grant{Number: s.grantCount() + 1, Reader: reader, Time: b.now}
 	doc, err := stream.SignGrant(b.l.cfg.Self, s.id, g, b.signingKey())
 	if err != nil {
@@ -104,6 +104,11 @@ func (b *batch) appendGrant(s *streamState, reader member.ID) (uint64, error) {
 		return 0, fmt.Errorf("grant stream %s to %s: %w", s.id, reader, err)
 	}
 	b.granted(s, reader, seq)
+	what := act{operation: alteration, method: ententev1.IntakeService_GrantStream_FullMethodName, recipient: string(reader)}
+	if by == nil {
+		what.method = "grant"
+	}
+	b.noteRange(by, what, b.l.cfg.Self, s.id, seq)
 	b.l.cfg.Logger.Info("stream opened to a further reader", "stream", s.id.String(), "reader", string(reader))
 	return seq, nil
 }
@@ -126,7 +131,7 @@ func (b *batch) grantAgain(s *streamState, of *streamState) error {
 		if out || s.readers.has(reader) {
 			continue
 		}
-		_, err := b.appendGrant(b.changeStream(s.no), reader)
+		_, err := b.appendGrant(nil, b.changeStream(s.no), reader)
 		if err != nil {
 			return err
 		}
@@ -166,6 +171,7 @@ func (l *Ledger) Grant(ctx context.Context, id stream.ID, reader member.ID, dryR
 		return result, err
 	}
 	var refused error
+	by := actor(ctx)
 	err := l.submit(ctx, 1, func(b *batch) error {
 		result, refused = Granted{}, nil
 		s, err := b.grant(id, reader, &result)
@@ -176,7 +182,7 @@ func (l *Ledger) Grant(ctx context.Context, id stream.ID, reader member.ID, dryR
 		if result.Duplicate || len(result.Preview.Obstacles) > 0 {
 			return nil
 		}
-		result.Sequence, err = b.appendGrant(b.changeStream(s.no), reader)
+		result.Sequence, err = b.appendGrant(by, b.changeStream(s.no), reader)
 		result.Preview.Outcome = ententev1.ReaderOutcome_READER_OUTCOME_READS
 		return err
 	})

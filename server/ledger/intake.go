@@ -378,7 +378,7 @@ func (b *batch) addVersion(p *prepared, known *record, e *recordEvent, newest bo
 		b.added = append(b.added, p.id)
 		operation = collection
 	}
-	b.note(p.by, act{operation: operation, method: ententev1.IntakeService_Push_FullMethodName}, Name{Owner: b.l.cfg.Self, Record: p.id})
+	b.note(p.by, act{operation: operation, method: ententev1.IntakeService_Push_FullMethodName, recipient: audienceWords(p.intents)}, Name{Owner: b.l.cfg.Self, Record: p.id})
 	applyRecord(r, pos, e)
 	r.authority = b.l.state.internAuthority(e.authority)
 	err = b.setIntents(r, e)

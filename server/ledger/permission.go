@@ -33,6 +33,9 @@ type permit struct {
 	gone       bool // taken back
 }
 
+// NoteExport is what the trail notes of a permission that allows exports.
+const NoteExport = "export"
+
 // What an owner may send of permissions: recipients in one (OnwardPermission.recipients), and how many of one record are looked
 // at. Each is asked whenever something made from the record is planned; more are kept unread, like what is not understood.
 const (
@@ -409,6 +412,9 @@ func (b *batch) permit(by *ententev1.AuditActor, id RecordID, ask Permit) ([]*en
 		entries = append(entries, &ententev1.EntryRef{StreamId: slices.Clone(s.id[:]), Sequence: seq})
 	}
 	what := act{operation: alteration, method: ententev1.IntakeService_Permit_FullMethodName, recipient: string(ask.Holder)}
+	if ask.Export {
+		what.note = NoteExport
+	}
 	b.note(by, what, Name{Owner: b.l.cfg.Self, Record: id})
 	return entries, nil
 }

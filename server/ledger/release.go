@@ -104,7 +104,7 @@ func (b *batch) takeRelease(by *ententev1.AuditActor, id RecordID, asked []inten
 		verdict.Outcome, verdict.Violations = ententev1.Outcome_OUTCOME_REJECTED, wrong
 		return nil
 	}
-	return b.setAudiences(by, id, list, true, act{operation: alteration, method: ententev1.IntakeService_Release_FullMethodName}, verdict)
+	return b.setAudiences(by, id, list, true, act{operation: alteration, method: ententev1.IntakeService_Release_FullMethodName, recipient: audienceWords(list)}, verdict)
 }
 
 // setAudiences makes a list of intents those of a record, and plans it. fresh: whoever says so knows the record, so what we have of

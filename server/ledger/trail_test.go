@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/stream"
@@ -89,10 +90,10 @@ func TestWhatTheLedgerDoesStandsInTheTrail(t *testing.T) {
 	}{
 		{"a push", func() {
 			xa.pushAs("vera", person("p1", 1, "One", toMembers("XB")), person("p2", 1, "Two"), person("p3", 1, "Three"))
-		}, []string{"COLLECTION Push by vera: 3 records, 0 entries"}},
+		}, []string{"COLLECTION Push by vera: 1 records, 0 entries XB", "COLLECTION Push by vera: 2 records, 0 entries"}},
 		{"the same push", func() { must(xa.Push(as("vera"), "Central Unit", []ledger.Item{person("p2", 1, "Two")}))(t) }, nil},
 		{"a correction", func() { xa.pushAs("vera", person("p1", 2, "Two")) }, []string{"ALTERATION Push by vera: 1 records, 0 entries"}},
-		{"a release", func() { xa.release(false, "p2", toAll()) }, []string{"ALTERATION Release by vera: 1 records, 0 entries"}},
+		{"a release", func() { xa.release(false, "p2", toAll()) }, []string{"ALTERATION Release by vera: 1 records, 0 entries all members"}},
 		{"the same release", func() { xa.release(false, "p2", toAll()) }, nil},
 		{"a release of what is not there", func() { xa.release(false, "nowhere", toAll()) }, nil},
 		{"a withdrawal", func() { must(xa.Withdraw(as("vera"), "Central Unit", []string{"p2", "p3"}, 3))(t) }, []string{"ALTERATION Withdraw by vera: 2 records, 0 entries"}},
@@ -103,14 +104,14 @@ func TestWhatTheLedgerDoesStandsInTheTrail(t *testing.T) {
 		{"a hold", func() { xa.hold(false, "p1", w.now.Add(day)) }, []string{"ALTERATION hold by vera: 1 records, 0 entries"}},
 		{"the end of it", func() { xa.hold(true, "p1", w.now) }, []string{"ALTERATION lift hold by vera: 1 records, 0 entries"}},
 		{"a renewal", func() { xa.renew("p1", w.now.Add(3*day)) }, []string{"ALTERATION renew by vera: 1 records, 0 entries"}},
-		{"what waits for a second person", func() { xa.pushAs("vera", victim(person("p4", 1, "Four", toAll()))) }, []string{"COLLECTION Push by vera: 1 records, 0 entries"}},
+		{"what waits for a second person", func() { xa.pushAs("vera", victim(person("p4", 1, "Four", toAll()))) }, []string{"COLLECTION Push by vera: 1 records, 0 entries all members"}},
 		{"the decision of the proposer", func() { xa.decide("vera", true, 1, "p4") }, nil},
-		{"the decision of another", func() { xa.decide("otto", true, 1, "p4") }, []string{"ALTERATION approve by otto: 1 records, 0 entries"}},
+		{"the decision of another", func() { xa.decide("otto", true, 1, "p4") }, []string{"ALTERATION approve by otto: 1 records, 0 entries all members"}},
 		{"a refusal", func() {
 			xa.release(false, "p4", toMembers("XB"))
 			tr.taken(xa)
 			xa.decide("otto", false, 1, "p4")
-		}, []string{"ALTERATION refuse by otto: 1 records, 0 entries"}},
+		}, []string{"ALTERATION refuse by otto: 1 records, 0 entries all members"}},
 		{"a lapse", func() { w.now = w.now.Add(4 * day); xa.expire() }, []string{"ERASURE lapse by : 1 records, 0 entries"}},
 		{"what others send", func() {
 			xb.push(person("b1", 1, "One", toAll()), person("b2", 1, "Two", toAll()), until(person("b3", 1, "Three", toAll()), w.now.Add(day)))
@@ -289,5 +290,32 @@ func TestADepartureStandsInTheTrail(t *testing.T) {
 	want := []string{"ERASURE departure by : 1 records, 1 entries", "ERASURE departure by : 1 records, 1 entries"}
 	if got := tr.taken(xa); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestAGrantStandsInTheTrailOrIsNotGiven(t *testing.T) {
+	w, tr := newTrailedWorld(t)
+	w.grantDelay = time.Hour
+	xa := w.start("XA", true)
+	w.must(xa.Arrivals(t.Context()))
+	xa.push(person("p1", 1, "One", toAll()), person("p2", 1, "Two", toAllAndFuture()))
+	all := xa.streamOf(ententev1.StreamKind_STREAM_KIND_ALL_MEMBERS)
+	w.admit("XD", xa)
+	tr.taken(xa)
+	tr.fail = errors.New("the trail cannot be written")
+	_, err := xa.Grant(as("vera"), all.ID, "XD", false)
+	if !errors.Is(err, tr.fail) || xa.reads("XD", "p1") {
+		t.Errorf("granted without a trace: %v, XD reads %v", err, xa.released("XA", "XD"))
+	}
+	tr.fail = nil
+	must(xa.Grant(as("vera"), all.ID, "XD", true))(t)
+	must(xa.Grant(as("vera"), all.ID, "XD", false))(t)
+	if got, want := tr.taken(xa), []string{"ALTERATION GrantStream by vera: 0 records, 1 entries XD"}; !slices.Equal(got, want) {
+		t.Errorf("a grant: %q, want %q", got, want)
+	}
+	w.now = w.now.Add(2 * time.Hour)
+	w.must(xa.Arrivals(t.Context()))
+	if got, want := tr.taken(xa), []string{"ALTERATION grant by : 0 records, 1 entries XD"}; !slices.Equal(got, want) || !xa.reads("XD", "p1", "p2") {
+		t.Errorf("what opens by itself: %q, want %q; XD reads %v", got, want, xa.released("XA", "XD"))
 	}
 }

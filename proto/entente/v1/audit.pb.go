@@ -173,7 +173,8 @@ type AuditEntry struct {
 	Method string `protobuf:"bytes,4,opt,name=method,proto3" json:"method,omitempty"`
 	// Who. Not set where the node acted by itself.
 	Actor *AuditActor `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
-	// To whom: a member, or what an export names. Empty where nothing left.
+	// To whom: a member, or what an export names; of a push, a release and its approval the audiences, in words. Empty where
+	// nothing left.
 	Recipient string `protobuf:"bytes,6,opt,name=recipient,proto3" json:"recipient,omitempty"`
 	// Stretches of streams.
 	Ranges []*AuditRange `protobuf:"bytes,7,rep,name=ranges,proto3" json:"ranges,omitempty"`
@@ -1693,7 +1694,8 @@ func (*ReconcileResponse_Summary) isReconcileResponse_Content() {}
 type AuditDifference struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What kind, in a word: "sent and not noted as received", "noted as received and not as sent", "withdrawn and not noted as
-	// erased", "noted as erased and not withdrawn", "passed on".
+	// erased", "noted as erased and not withdrawn", "passed on", "exported without
+	// permission".
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// The stretch of a stream that it is about.
 	Range *AuditRange `protobuf:"bytes,2,opt,name=range,proto3" json:"range,omitempty"`
