@@ -33,6 +33,7 @@ var (
 	errGrantChanged = status.Error(codes.Aborted, "what the caller is granted has changed; call again")
 	errBadCursor    = status.Error(codes.InvalidArgument, "the cursor is not one of this caller and this subscription")
 	errBadToken     = status.Error(codes.InvalidArgument, "the page token is not one of this caller and this request")
+	errNotWithin    = status.Error(codes.FailedPrecondition, "the coordinator's node answers with more than the question is for: it is of an older version, which knows no clearances; its operator has to upgrade it")
 	errViewChanged  = status.Error(codes.FailedPrecondition, "the view has changed; begin anew")
 	errListChanged  = status.Error(codes.FailedPrecondition, "the list has changed; begin anew")
 	errNoCoord      = status.Error(codes.Unavailable, "the coordinator cannot be reached")

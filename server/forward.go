@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -44,6 +45,32 @@ func (s *forwarder) admit(ctx context.Context, c *ententev1.Consultation) (*ente
 	return narrowed, client, nil
 }
 
+// within says whether all that the coordinator answers fits the question as it was put to it. A coordinator of an older version
+// neither knows clearances nor tells purposes, and its answers end here.
+func (s *forwarder) within(c *ententev1.Consultation, entities []*ententev1.ViewEntity, associations []*ententev1.ViewAssociation) error {
+	access := policy.AccessOfMember(c, s.day())
+	for _, a := range associations {
+		if !sourcesWithin(access, a.GetSources()) {
+			return errNotWithin
+		}
+	}
+	for _, e := range entities {
+		if !sourcesWithin(access, e.GetSources()) {
+			return errNotWithin
+		}
+		for _, role := range e.GetRoles() {
+			if !sourcesWithin(access, role.GetSources()) {
+				return errNotWithin
+			}
+		}
+	}
+	return nil
+}
+
+func sourcesWithin(access policy.Access, sources []*ententev1.ViewSource) bool {
+	return !slices.ContainsFunc(sources, func(source *ententev1.ViewSource) bool { return !policy.MayForward(access, sourceLabel(source)) })
+}
+
 // GetView forwards and passes the answer back. Page tokens are the coordinator's.
 func (s *forwarder) GetView(ctx context.Context, request *ententev1.GetViewRequest) (*ententev1.GetViewResponse, error) {
 	consultation, client, err := s.admit(ctx, request.GetConsultation())
@@ -55,6 +82,10 @@ func (s *forwarder) GetView(ctx context.Context, request *ententev1.GetViewReque
 	})
 	if err != nil {
 		return nil, passOn(err)
+	}
+	err = s.within(consultation, response.GetEntities(), response.GetAssociations())
+	if err != nil {
+		return nil, err
 	}
 	var parts shown
 	parts.entities(response.GetEntities())
@@ -72,6 +103,10 @@ func (s *forwarder) GetEntity(ctx context.Context, request *ententev1.GetEntityR
 	response, err := client.GetEntity(ctx, &ententev1.GetEntityRequest{Consultation: consultation, Handle: request.GetHandle()})
 	if err != nil {
 		return nil, passOn(err)
+	}
+	err = s.within(consultation, some(response.GetEntity()), response.GetAssociations())
+	if err != nil {
+		return nil, err
 	}
 	var parts shown
 	parts.entities(some(response.GetEntity()))
@@ -108,6 +143,10 @@ func (s *forwarder) Watch(request *ententev1.WatchRequest, out grpc.ServerStream
 		}
 		if !proto.Equal(now, consultation) {
 			return errGrantChanged // the call was opened with the wider scope
+		}
+		err = s.within(consultation, message.GetChangedEntities(), message.GetChangedAssociations())
+		if err != nil {
+			return err
 		}
 		var parts shown
 		parts.entities(message.GetChangedEntities())

@@ -267,7 +267,10 @@ func (s *forwarder) Export(request *ententev1.ExportRequest, out grpc.ServerStre
 		case *ententev1.ExportResponse_View:
 			err = e.send(message, untold("what the view is, and no record"))
 		case *ententev1.ExportResponse_Row:
-			err = e.row(content.Row)
+			err = s.within(consultation, some(content.Row.GetEntity()), some(content.Row.GetAssociation()))
+			if err == nil {
+				err = e.row(content.Row)
+			}
 		case *ententev1.ExportResponse_Summary:
 			ended = true // the coordinator has sent all; what came of it here is told by our own
 		}

@@ -78,6 +78,7 @@ type subscription struct {
 	gone    uint64                  // how many payloads had been erased when the first item of pending was read
 	ranges  []*ententev1.AuditRange // of the records in pending
 	size    int                     // of pending, in bytes, about
+	looked  bool                    // an entry of the trail says that somebody follows
 	midway  bool                    // the last message sent did not say current
 }
 
@@ -256,6 +257,9 @@ func (s *subscription) item(info *ledger.StreamInfo, e *ledger.Entry) *ententev1
 		}
 		item.Content = &ententev1.StreamItem_ReleasedRecord{ReleasedRecord: e.Released}
 	case ententev1.EntryType_ENTRY_TYPE_WITHDRAWAL:
+		if e.Record == (ledger.RecordID{}) {
+			return nil // of a permission, or of something that was never shown to anybody here
+		}
 		if !s.mayHold(place{named(info.Owner, e.Target), e.TargetSeq}) {
 			return nil
 		}
@@ -355,11 +359,13 @@ func (s *subscription) flush() error {
 	return send(s.Server, s.out, cleared, ok, untold("what is in the trail already"))
 }
 
-// shown is what the pending message tells the trail: the stretches of streams whose records it shows.
+// shown is what the pending message tells the trail: the stretches of streams whose records it shows. The first message tells
+// that somebody looked, also where there was nothing to see.
 func (s *subscription) shown() traces {
-	if len(s.ranges) == 0 {
+	if len(s.ranges) == 0 && s.looked {
 		return untold("withdrawals and positions, and no record")
 	}
+	s.looked = true
 	entry := s.Server.entry(s.out.Context(), ententev1.AuditOperation_AUDIT_OPERATION_CONSULTATION, s.request.GetConsultation())
 	entry.Ranges = s.ranges
 	return told(entry)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -15,6 +16,8 @@ import (
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
+	"entente.example/entente/proto/stream"
+	"entente.example/entente/server/ledger"
 )
 
 // followed reads a subscription until it is current (and, with until_current, has ended).
@@ -268,4 +271,37 @@ func TestANodeMayNotSubscribe(t *testing.T) {
 	w.must(err)
 	_, err = call.Recv()
 	wantCode(t, err, codes.PermissionDenied)
+}
+
+// TestPermissionsAreNoMatterOfASubscription: that one was given and taken back is between owner and holder, and no record.
+func TestPermissionsAreNoMatterOfASubscription(t *testing.T) {
+	w := newWorld(t)
+	n := w.start("XA")
+	registry := n.system("registry")
+	pushAll(t, registry, person("passed", toMembers("XB")))
+	call, err := ententev1.NewStreamServiceClient(registry).Subscribe(patient(t), everything())
+	w.must(err)
+	first, err := call.Recv()
+	w.must(err)
+	if len(first.GetItems()) != 1 {
+		t.Fatalf("want the record, got %v", places(first.GetItems()))
+	}
+	entries, err := n.ledger.Permit(t.Context(), "Police", "passed", ledger.Permit{
+		Holder: "XB", Recipients: []member.ID{"XC"}, Export: true, Purpose: ententev1.Purpose_PURPOSE_CRIMINAL_INVESTIGATION, Until: w.now().Add(time.Hour),
+	})
+	w.must(err)
+	id, err := stream.ParseID(entries[0].GetStreamId())
+	w.must(err)
+	w.must(n.ledger.RevokePermission(t.Context(), "Police", id, entries[0].GetSequence()))
+	pushAll(t, registry, withdrawal("passed"))
+	for {
+		next, err := call.Recv()
+		w.must(err)
+		for _, item := range next.GetItems() {
+			if string(item.GetRecordId()) != string(first.GetItems()[0].GetRecordId()) {
+				t.Fatalf("told of %v", item)
+			}
+			return // the withdrawal of the record, which came after
+		}
+	}
 }

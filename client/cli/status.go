@@ -19,6 +19,7 @@ const (
 	peerLostFor     = time.Hour
 	unconfirmedLong = 24 * time.Hour
 	erasedLong      = 48 * time.Hour // twice the time after which a node compacts by itself, where its configuration says nothing else
+	witnessedLong   = time.Hour      // as long as a peer may be away
 	storeFull       = 90             // percent of what the data file may grow to
 )
 
@@ -30,7 +31,7 @@ func statusCommand(env Env) *cobra.Command {
 
 Warnings are about a data file near its limit, a roster that ends within a week, a peer that was not heard of for an hour, a
 stream whose owner has shown two histories or that is hidden, a reader that has not signed for a day, a node that is
-stopping, what is overdue, pending or due, alerts of the audit trail and one that nobody countersigns, a clock by which
+stopping, what is overdue, pending or due, alerts of the audit trail and one that nobody has countersigned for an hour, a clock by which
 nothing is erased, and erased bytes that no compaction has removed for two days. BEHIND is how many
 entries of a peer's streams have not come here yet; UNSIGNED is how many entries of the own streams the peer has not signed
 for. The JSON form has everything that the node says, without the warnings.`,
@@ -174,6 +175,8 @@ func upkeepWarnings(status *ententev1.GetStatusResponse, now time.Time) []string
 	}
 	if audit := status.GetAudit(); audit != nil && audit.GetWitness() == "" {
 		list = append(list, "nobody countersigns the audit trail")
+	} else if audit.GetIntervals() > audit.GetWitnessed() && audit.GetWitnessedAt() != nil && now.Sub(audit.GetWitnessedAt().AsTime()) > witnessedLong {
+		list = append(list, fmt.Sprintf("%s has not countersigned the audit trail for %s: the log of the node says why", audit.GetWitness(), spanText(now.Sub(audit.GetWitnessedAt().AsTime()))))
 	}
 	return list
 }

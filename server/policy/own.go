@@ -55,6 +55,13 @@ func AccessOfMember(c *ententev1.Consultation, day int64) Access {
 	return Access{Purpose: c.GetPurpose(), Clearance: clearance, ProtectedReason: strings.TrimSpace(c.GetProtectedReason()) != "", Day: day}
 }
 
+// MayForward says whether what another member's node has answered may go on to whoever asked: a node that is older than
+// clearances, or wrong, must not be what decides. Whether it has expired is left to the node that answers, whose clock runs a
+// little apart.
+func MayForward(a Access, l Label) bool {
+	return !l.Unknown && Compatible(l.Purpose, a.Purpose) && levelOf(l.Level) <= clearanceOf(a.Clearance)
+}
+
 // Banners are conditions of handling in words, as they stand on each row of an export, with the text of H3: modelled on the
 // handling codes of European police information exchange. Handling that is not given or not known is written as the strictest.
 func Banners(set HandlingSet, text string) []string {

@@ -46,6 +46,32 @@ func TestAccessOfMember(t *testing.T) {
 	}
 }
 
+func TestMayForward(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*Label)
+		want   bool
+	}{
+		{"what fits", func(*Label) {}, true},
+		{"what has expired by this clock", func(l *Label) { l.RetainUntil = 1 }, true},
+		{"what is classified higher", func(l *Label) { l.Level = ententev1.ClassificationLevel_CLASSIFICATION_LEVEL_CONFIDENTIAL }, false},
+		{"what is not marked", func(l *Label) { l.Level = 0 }, false},
+		{"what is for another purpose", func(l *Label) { l.Purpose = ententev1.Purpose_PURPOSE_SECURITY_CHECK }, false},
+		{"what does not say for which", func(l *Label) { l.Purpose = 0 }, false},
+		{"what is not understood", func(l *Label) { l.Unknown = true }, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			l := soundLabel()
+			test.change(&l)
+			a := Access{Purpose: soundLabel().Purpose, Clearance: soundLabel().Level, Day: 2}
+			if MayForward(a, l) != test.want {
+				t.Errorf("want %v", test.want)
+			}
+		})
+	}
+}
+
 func TestBanners(t *testing.T) {
 	tests := []struct {
 		name       string
