@@ -19,6 +19,7 @@ type care struct {
 	renewed    int64  // retention of the version below, seconds since 1970; 0: as the record says
 	version    uint64
 	edition    uint32
+	reviewed   int64 // when the need for the record was confirmed last, by a renewal; seconds since 1970, 0: never
 }
 
 func (w *writer) care(c care) {
@@ -33,11 +34,12 @@ func (w *writer) care(c care) {
 	w.uint(uint64(c.renewed))
 	w.uint(c.version)
 	w.uint(uint64(c.edition))
+	w.uint(uint64(c.reviewed))
 }
 
 func (r *reader) care() care {
 	return care{restricted: first(r.take(1)) == 1, why: r.string(), holdReason: r.string(), holdUntil: int64(r.uint()),
-		renewed: int64(r.uint()), version: r.uint(), edition: uint32(r.uint())}
+		renewed: int64(r.uint()), version: r.uint(), edition: uint32(r.uint()), reviewed: int64(r.uint())}
 }
 
 func (e *careEvent) encode() []byte {
@@ -72,6 +74,18 @@ func (r *record) renewed() int64 {
 		return 0
 	}
 	return r.care.renewed
+}
+
+// reviewFrom is from when a review of the need is counted, and the day that the record itself gives for it, if that still counts;
+// 0: none. Both in seconds since 1970.
+func (r *record) reviewFrom() (from, said int64) {
+	if r.care == nil || r.care.reviewed <= r.recorded {
+		return r.recorded, r.review
+	}
+	if r.review > r.care.reviewed {
+		said = r.review
+	}
+	return r.care.reviewed, said
 }
 
 // legalHold is the hold on a record as it is told; nil: none.
@@ -192,7 +206,8 @@ func (l *Ledger) Hold(ctx context.Context, authority string, refs []string, lift
 	return verdicts, nil
 }
 
-// Renew extends the retention of the newest version of records. What is released follows, with the new date in it.
+// Renew extends the retention of the newest version of records, and counts as a review of their need. What is released follows,
+// with the new date in it.
 func (l *Ledger) Renew(ctx context.Context, authority string, refs []string, until time.Time, justification string) ([]*ententev1.Verdict, error) {
 	what := act{operation: alteration, method: "renew", note: justification}
 	verdicts, err := l.decide(ctx, authority, refs, what, func(b *batch, r *record, c *care) []*ententev1.FieldViolation {
@@ -203,8 +218,10 @@ func (l *Ledger) Renew(ctx context.Context, authority string, refs []string, unt
 			return violation("retain_until", "is not later than now")
 		case l.cfg.Renewable == nil || !l.cfg.Renewable(b.now, until):
 			return violation("retain_until", "is later than the member's profile of retention allows from now")
-		case until.Unix() == r.retain:
-			return nil
+		}
+		c.reviewed = b.now.Unix()
+		if until.Unix() == r.retain {
+			return nil // the need is confirmed, and nothing else changes
 		}
 		c.renewed, c.version, c.edition = until.Unix(), r.version, max(c.edition, r.edition)+1
 		return nil

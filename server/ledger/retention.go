@@ -392,7 +392,8 @@ func (l *Ledger) ListDue(q DueQuery, review func(recorded, retain, said time.Tim
 			return
 		}
 		due := Due{Record: id, Kind: r.kind, Retain: time.Unix(r.retain, 0).UTC(), Hold: r.legalHold(now), Released: r.stands()}
-		due.Review = review(secondsTime(r.recorded), due.Retain, secondsTime(r.review))
+		from, said := r.reviewFrom()
+		due.Review = review(secondsTime(from), due.Retain, secondsTime(said))
 		if !due.ends().After(q.By) {
 			list = append(list, due)
 		}

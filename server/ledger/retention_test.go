@@ -293,3 +293,41 @@ func TestWhatIsDueIsListedInPages(t *testing.T) {
 		t.Errorf("%v in %d pages, want %v", got, pages, want)
 	}
 }
+
+// TestARenewalIsAReview: who says why a record is kept has reviewed it, also where its end stays what it was.
+func TestARenewalIsAReview(t *testing.T) {
+	w := newPolicedWorld(t)
+	xa := w.start("XA", true)
+	end := w.now.Add(300 * day)
+	xa.push(until(person("p1", 1, "One"), end))
+	review := func(recorded, retain, said time.Time) time.Time {
+		if !said.IsZero() {
+			return said
+		}
+		return recorded.Add(30 * day)
+	}
+	due := func(by time.Duration) bool {
+		list, _ := xa.ListDue(ledger.DueQuery{Authority: "Central Unit", By: w.now.Add(by), Limit: 4}, review)
+		count := xa.CountDue(w.now.Add(by), review)
+		if int(count) != len(list) {
+			t.Errorf("%d are listed, %d are counted", len(list), count)
+		}
+		return len(list) == 1
+	}
+	w.now = w.now.Add(29 * day)
+	if !due(2 * day) {
+		t.Error("what must be reviewed tomorrow is not due within two days")
+	}
+	for _, to := range []time.Time{end, end.Add(day)} {
+		xa.renew("p1", to)
+		if due(29*day) || !due(31*day) {
+			t.Errorf("renewed to %s it is due within 29 days: %v, within 31: %v", to, due(29*day), due(31*day))
+		}
+		xa.stop()
+		xa = w.start("XA", true)
+		if due(29*day) || !due(31*day) {
+			t.Error("after a restart the review is another one")
+		}
+		w.now = w.now.Add(29 * day)
+	}
+}

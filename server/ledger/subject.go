@@ -205,7 +205,8 @@ func (l *Ledger) CountDue(by time.Time, review func(recorded, retain, said time.
 			return
 		}
 		retain := secondsTime(r.retain)
-		if !retain.After(by) || !review(secondsTime(r.recorded), retain, secondsTime(r.review)).After(by) {
+		from, said := r.reviewFrom()
+		if !retain.After(by) || !review(secondsTime(from), retain, secondsTime(said)).After(by) {
 			n++
 		}
 	})
