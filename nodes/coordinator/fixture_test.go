@@ -39,6 +39,8 @@ type world struct {
 	sites map[member.ID]*site
 	// reload and fetch are the nodes' own rounds: far apart where zero, since most tests call Reload and Fetch themselves.
 	reload, fetch time.Duration
+	// tune changes what a node gets of the world around it, before it starts; nil: nothing.
+	tune func(member.ID, *national.Deps)
 }
 
 // site is one member's place: what stays over restarts of its node.
@@ -128,6 +130,9 @@ func (w *world) start(id member.ID) *site {
 	deps := national.Deps{Now: time.Now, Rand: rand.Reader, Version: "test", Listener: s.listener,
 		ReloadEvery: cmp.Or(w.reload, time.Hour), FetchEvery: cmp.Or(w.fetch, time.Hour), ConfirmWithin: 100 * time.Millisecond}
 	s.listener = nil
+	if w.tune != nil {
+		w.tune(id, &deps)
+	}
 	var err error
 	if id == "COORD" {
 		s.merged, err = coordinator.New(s.material, deps)

@@ -160,7 +160,8 @@ func (p *place) write(roster *member.Roster) {
 // configure writes the node's configuration.
 func (p *place) configure() {
 	p.t.Helper()
-	text := fmt.Sprintf("member: %s\nlisten: %s\nfederation: %x\nmax_bytes: %d\nsystems:\n  - name: registry\n    authority: Police %s\n    projects: [\"*\"]\n    clearance: confidential\n",
+	text := fmt.Sprintf("member: %s\nlisten: %s\nfederation: %x\nmax_bytes: %d\nsystems:\n  - name: registry\n    authority: Police %s\n    projects: [\"*\"]\n    clearance: confidential\n"+
+		"officers:\n  - name: vera\n    purposes: [criminal-investigation]\n    projects: [\"*\"]\n    clearance: confidential\n",
 		p.seat.ID, p.address, p.fed.ID, p.limit, p.seat.ID)
 	p.must(os.WriteFile(p.path("node.yaml"), []byte(text), 0o600))
 }
