@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
@@ -28,6 +30,29 @@ type alerts struct {
 	self  member.ID
 	found chan *ententev1.HoneyAlert // looks that are to be kept; see watch
 	now   func() time.Time
+
+	mu    sync.Mutex // covers ahead
+	ahead map[member.ID]map[listing]bool
+}
+
+// listing is by what a disclosure of another member's trail is known again that is listed a second time.
+type listing struct {
+	operation ententev1.AuditOperation
+	seconds   int64
+	nanos     int32
+}
+
+// remember keeps which disclosures a member listed that lie ahead of the own clock: it lists them again the next time. After a restart such a one may alert once more.
+func (a *alerts) remember(id member.ID, ahead map[listing]bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ahead[id] = ahead
+}
+
+func (a *alerts) aheadOf(id member.ID) map[listing]bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ahead[id]
 }
 
 // alertQueue is how many looks wait to be kept. What does not fit is found again when the trail is read at the next start of
@@ -38,7 +63,7 @@ func newAlerts(cfg Config) (*alerts, error) {
 	if cfg.Honey == nil {
 		return &alerts{}, nil
 	}
-	return &alerts{honey: cfg.Honey, self: cfg.Self, found: make(chan *ententev1.HoneyAlert, alertQueue), now: cfg.Now}, nil
+	return &alerts{honey: cfg.Honey, self: cfg.Self, found: make(chan *ententev1.HoneyAlert, alertQueue), now: cfg.Now, ahead: make(map[member.ID]map[listing]bool)}, nil
 }
 
 // isLook says whether an operation means that somebody looked.
@@ -152,38 +177,123 @@ const askWithin = 10 * time.Second
 func (s *Server) askDisclosures(ctx context.Context, id member.ID) error {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	since := time.Unix(0, s.alerts.honey.Heard(id)+1)
-	var found []*ententev1.HoneyAlert
-	last := s.alerts.honey.Heard(id)
-	err := s.disclosures(ctx, id, since, func(d *ententev1.Disclosure) error {
-		last = max(last, d.GetAt().AsTime().UnixNano())
-		if !isLook(d.GetOperation()) {
-			return nil
-		}
-		records := []*ententev1.AuditRecords{{Owner: string(s.cfg.Self), RecordIds: d.GetRecordIds()}}
-		for _, record := range s.alerts.marked(s, records, ownRanges(s.cfg.Self, d.GetRanges())) {
-			found = append(found, &ententev1.HoneyAlert{RecordId: record[:], At: d.GetAt(), Member: string(id), Operation: d.GetOperation()})
-		}
-		return nil
-	})
+	h := newHearing(s, id)
+	err := s.disclosures(ctx, id, time.Unix(0, h.last+1), func(d *ententev1.Disclosure) error { return h.take(ctx, d) })
 	if err != nil {
 		return err
 	}
-	if last > s.alerts.honey.Heard(id) {
-		s.keepAlerts(ctx, found, map[member.ID]int64{id: last})
+	if h.beyond > 0 {
+		s.cfg.Logger.Error("a member names more looks at honey records at once than alerts are kept", "member", id, "kept", len(h.alerts), "beyond", h.beyond)
 	}
+	if h.last != s.alerts.honey.Heard(id) || len(h.alerts) > 0 {
+		s.keepAlerts(ctx, h.alerts, map[member.ID]int64{id: h.last})
+	}
+	s.alerts.remember(id, h.ahead)
 	return nil
 }
 
-// ownRanges are stretches as another member lists them: of our streams, whatever it says.
-func ownRanges(self member.ID, ranges []*ententev1.AuditRange) []*ententev1.AuditRange {
-	return slices.DeleteFunc(slices.Clone(ranges), func(r *ententev1.AuditRange) bool { return r.GetOwner() != string(self) })
+const (
+	// maxKept is how many alerts one question to one member leaves: they are kept for ever. Those beyond are in the log.
+	maxKept = 1000
+	// aheadBelieved is by how much another member's clock may be ahead of the own one and still be believed.
+	aheadBelieved = 5 * time.Minute
+	// maxAhead bounds what is remembered of disclosures that lie ahead of the own clock.
+	maxAhead = 10_000
+)
+
+// hearing is what one question to a member has brought so far. Whatever the member names how often, each entry of an own stream
+// is looked at once for an operation, and each record alerts once.
+type hearing struct {
+	s             *Server
+	from          member.ID
+	now           time.Time
+	last          int64 // up to when the member was heard, in nanoseconds since 1970; never beyond now
+	before, ahead map[listing]bool
+	looked        map[ententev1.AuditOperation]spans
+	told          map[sight]bool
+	alerts        []*ententev1.HoneyAlert
+	beyond        int
 }
 
-// maxListed bounds what one member may answer about the own records.
-const maxListed = 1_000_000
+// sight is that somebody did something with a record.
+type sight struct {
+	record    [16]byte
+	operation ententev1.AuditOperation
+}
 
-// disclosures reads what a member's trail says of the own records.
+func newHearing(s *Server, from member.ID) *hearing {
+	now := s.alerts.now()
+	return &hearing{
+		s: s, from: from, now: now, last: min(s.alerts.honey.Heard(from), now.UnixNano()),
+		before: s.alerts.aheadOf(from), ahead: make(map[listing]bool),
+		looked: make(map[ententev1.AuditOperation]spans), told: make(map[sight]bool),
+	}
+}
+
+func (h *hearing) take(ctx context.Context, d *ententev1.Disclosure) error {
+	at := believed(d.GetAt(), h.now)
+	h.last = max(h.last, min(at.UnixNano(), h.now.UnixNano()))
+	if !isLook(d.GetOperation()) {
+		return nil
+	}
+	one := listing{operation: d.GetOperation(), seconds: d.GetAt().GetSeconds(), nanos: d.GetAt().GetNanos()}
+	if d.GetAt().AsTime().After(h.now) && len(h.ahead) < maxAhead {
+		h.ahead[one] = true
+	}
+	if h.before[one] {
+		return nil
+	}
+	see := func(id ledger.RecordID) { h.see(id, d.GetOperation(), at) }
+	for _, raw := range d.GetRecordIds() {
+		if len(raw) == 16 {
+			see([16]byte(raw))
+		}
+	}
+	looked := h.looked[d.GetOperation()]
+	if looked == nil {
+		looked = spans{}
+		h.looked[d.GetOperation()] = looked
+	}
+	return h.s.eachFresh(ctx, looked, d.GetRanges(), see)
+}
+
+// believed is when something was, by another member's word: now where that is nonsense or too far ahead.
+func believed(at *timestamppb.Timestamp, now time.Time) time.Time {
+	if !at.IsValid() || at.GetSeconds() < 0 || at.AsTime().After(now.Add(aheadBelieved)) {
+		return now
+	}
+	return at.AsTime()
+}
+
+// see notes a look at a record, if it is marked.
+func (h *hearing) see(id [16]byte, operation ententev1.AuditOperation, at time.Time) {
+	one := sight{record: id, operation: operation}
+	if !h.s.alerts.honey.Marked(id) || h.told[one] {
+		return
+	}
+	h.told[one] = true
+	if len(h.alerts) == maxKept {
+		h.beyond++
+		h.s.cfg.Logger.Error("a look at a honey record was not kept: a member names too many at once", "record", ledger.RecordID(id).String(), "member", h.from)
+		return
+	}
+	h.alerts = append(h.alerts, &ententev1.HoneyAlert{RecordId: id[:], At: timestamppb.New(at), Member: string(h.from), Operation: operation})
+}
+
+// What one member may answer to one question about the own records. An answer costs its reader more than its sender.
+const (
+	maxListed    = 1_000_000 // disclosures
+	maxNamed     = 4_000_000 // ids and stretches in them
+	maxPages     = 10_000
+	maxPageItems = 1000 // disclosures of one page, by the contract
+)
+
+var (
+	errAnswerTooLong = status.Error(codes.ResourceExhausted, "the other member's node lists more than is worked through for one question")
+	errAnswerUnsound = status.Error(codes.FailedPrecondition, "the other member's node answers against the contract; its operator has to look at it")
+)
+
+// disclosures reads what a member's trail says of the own records. fn works within ctx.
 func (s *Server) disclosures(ctx context.Context, id member.ID, since time.Time, fn func(*ententev1.Disclosure) error) error {
 	client, err := s.cfg.Audit.Exchange(ctx, id)
 	if err != nil {
@@ -193,13 +303,25 @@ func (s *Server) disclosures(ctx context.Context, id member.ID, since time.Time,
 	if since.UnixNano() > 0 {
 		request.Since = timestamppb.New(since)
 	}
-	for listed := 0; listed < maxListed; {
+	listed, named := 0, 0
+	for range maxPages {
 		response, err := client.ListDisclosures(ctx, request)
 		if err != nil {
 			return passOn(err)
 		}
+		err = checkPage(response)
+		if err != nil {
+			return err
+		}
 		for _, d := range response.GetDisclosures() {
 			listed++
+			named += len(d.GetRecordIds()) + len(d.GetRanges())
+			if listed > maxListed || named > maxNamed {
+				return errAnswerTooLong
+			}
+			if ctx.Err() != nil {
+				return ended(ctx)
+			}
 			err = fn(d)
 			if err != nil {
 				return err
@@ -210,5 +332,14 @@ func (s *Server) disclosures(ctx context.Context, id member.ID, since time.Time,
 		}
 		request.PageToken = response.GetNextPageToken()
 	}
-	return errTooMany
+	return errAnswerTooLong
+}
+
+// checkPage refuses pages that no node of this contract sends: more of them could be asked for without end.
+func checkPage(page *ententev1.ListDisclosuresResponse) error {
+	n := len(page.GetDisclosures())
+	if n > maxPageItems || n == 0 && len(page.GetNextPageToken()) > 0 {
+		return errAnswerUnsound
+	}
+	return nil
 }

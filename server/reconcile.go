@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"slices"
@@ -74,15 +75,6 @@ func (s *exchange) ListDisclosures(ctx context.Context, request *ententev1.ListD
 // spans is a set of numbers in stretches, by stream.
 type spans map[stream.ID][][2]uint64
 
-func (s spans) add(owner member.ID, ranges []*ententev1.AuditRange) {
-	for _, r := range ranges {
-		id, err := stream.ParseID(r.GetStreamId())
-		if err == nil && r.GetOwner() == string(owner) {
-			s[id] = append(s[id], [2]uint64{r.GetFirst(), r.GetLast()})
-		}
-	}
-}
-
 // settle puts the stretches of each stream in order and joins those that touch.
 func (s spans) settle() {
 	for id, list := range s {
@@ -99,21 +91,104 @@ func (s spans) settle() {
 	}
 }
 
-func (s spans) has(id stream.ID, n uint64) bool {
-	return slices.ContainsFunc(s[id], func(one [2]uint64) bool { return one[0] <= n && n <= one[1] })
+// from is the first stretch of a settled set that ends at n or later.
+func (s spans) from(id stream.ID, n uint64) int {
+	i, _ := slices.BinarySearchFunc(s[id], n, func(one [2]uint64, n uint64) int { return cmp.Compare(one[1], n) })
+	return i
 }
 
-// passed is something that the other member says it passed on.
+// has is asked of a settled set.
+func (s spans) has(id stream.ID, n uint64) bool {
+	i := s.from(id, n)
+	return i < len(s[id]) && s[id][i][0] <= n
+}
+
+// take adds the numbers first to last to a settled set, which then is one, and gives those that were not in it.
+func (s spans) take(id stream.ID, first, last uint64) (fresh [][2]uint64) {
+	list := s[id]
+	i := s.from(id, first-1) // one that ends just before is joined
+	whole, next, j := [2]uint64{first, last}, first, i
+	for ; j < len(list) && list[j][0] <= last+1; j++ {
+		if list[j][0] > next {
+			fresh = append(fresh, [2]uint64{next, list[j][0] - 1})
+		}
+		next = max(next, list[j][1]+1)
+		whole[0], whole[1] = min(whole[0], list[j][0]), max(whole[1], list[j][1])
+	}
+	if next <= last {
+		fresh = append(fresh, [2]uint64{next, last})
+	}
+	if len(fresh) > 0 {
+		s[id] = slices.Replace(list, i, j, whole)
+	}
+	return fresh
+}
+
+// within is what a range that a trail names means: a stretch of an own stream, cut to what the stream has. It is false where
+// it means nothing.
+func (s *Server) within(r *ententev1.AuditRange) (id stream.ID, one [2]uint64, ok bool) {
+	id, err := stream.ParseID(r.GetStreamId())
+	if err != nil || r.GetOwner() != string(s.cfg.Self) {
+		return id, one, false
+	}
+	one = [2]uint64{max(r.GetFirst(), 1), min(r.GetLast(), s.cfg.Ledger.Extent(s.cfg.Self, id))}
+	return id, one, one[0] <= one[1]
+}
+
+// addTo adds ranges that a trail names to a set, which is to be settled.
+func (s *Server) addTo(set spans, ranges []*ententev1.AuditRange) {
+	for _, r := range ranges {
+		id, one, ok := s.within(r)
+		if ok {
+			set[id] = append(set[id], one)
+		}
+	}
+}
+
+// eachFresh adds ranges that another member names to a settled set, and calls fn with the records that those entries carry
+// which were not in it: so an entry costs one reading, named as often as it may be.
+func (s *Server) eachFresh(ctx context.Context, set spans, ranges []*ententev1.AuditRange, fn func(ledger.RecordID)) error {
+	for _, r := range ranges {
+		if ctx.Err() != nil {
+			return ended(ctx)
+		}
+		id, named, ok := s.within(r)
+		if !ok {
+			continue
+		}
+		for _, one := range set.take(id, named[0], named[1]) {
+			// Damage is found by who verifies the file; here it carries nothing.
+			_ = s.cfg.Ledger.EachCarried(ctx, s.cfg.Self, id, one[0], one[1], fn)
+			if ctx.Err() != nil {
+				return ended(ctx)
+			}
+		}
+	}
+	return nil
+}
+
+// passed is something that the other member says it passed on, and seems not to have been free to.
 type passed struct {
 	at        time.Time
 	recipient member.ID
 	records   []ledger.RecordID
 }
 
+const (
+	// maxPassed bounds the records of all of them together.
+	maxPassed = 1_000_000
+	// maxDifferent is how many records one message about a difference names.
+	maxDifferent = 1000
+	// reconcileWithin is how long another member may take to say all that its trail says, and it may take to work through that.
+	reconcileWithin = 5 * time.Minute
+)
+
 // ends is what both trails say of the own streams towards one member.
 type ends struct {
 	sent, taken, erased spans
 	passed              []passed
+	suspect             int                           // records in passed
+	looked              map[member.ID]spans           // entries whose records were looked at, by recipient
 	permitted           map[ledger.RecordID]time.Time // since when the member may, or could, export what it made of an own record
 	own, listed         uint64
 }
@@ -142,7 +217,7 @@ func (s *audits) Reconcile(request *ententev1.ReconcileRequest, out grpc.ServerS
 		differences++
 		return tellAuditor(s, out, &ententev1.ReconcileResponse{Content: &ententev1.ReconcileResponse_Difference{Difference: d}}, untold("what the auditor's own entry tells already"))
 	}
-	err = s.compareEnds(other, both, tell)
+	err = s.compareEnds(ctx, other, both, tell)
 	if err != nil {
 		return err
 	}
@@ -152,20 +227,9 @@ func (s *audits) Reconcile(request *ententev1.ReconcileRequest, out grpc.ServerS
 
 // bothEnds reads both trails.
 func (s *audits) bothEnds(ctx context.Context, other member.ID) (*ends, error) {
-	both := &ends{sent: spans{}, taken: spans{}, erased: spans{}, permitted: make(map[ledger.RecordID]time.Time)}
+	both := &ends{sent: spans{}, taken: spans{}, erased: spans{}, looked: make(map[member.ID]spans), permitted: make(map[ledger.RecordID]time.Time)}
 	// The other end first: what is sent meanwhile is then in our own trail.
-	err := s.disclosures(ctx, other, time.Time{}, func(d *ententev1.Disclosure) error {
-		both.listed++
-		switch d.GetOperation() {
-		case ententev1.AuditOperation_AUDIT_OPERATION_COLLECTION:
-			both.taken.add(s.cfg.Self, d.GetRanges())
-		case ententev1.AuditOperation_AUDIT_OPERATION_ERASURE:
-			both.erased.add(s.cfg.Self, d.GetRanges())
-		case ententev1.AuditOperation_AUDIT_OPERATION_DISCLOSURE:
-			both.passed = append(both.passed, s.passedOn(d)...)
-		}
-		return nil
-	})
+	err := s.otherEnd(ctx, other, both)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +239,7 @@ func (s *audits) bothEnds(ctx context.Context, other member.ID) (*ends, error) {
 		}
 		if e.GetOperation() == ententev1.AuditOperation_AUDIT_OPERATION_DISCLOSURE && e.GetRecipient() == string(other) {
 			both.own++
-			both.sent.add(s.cfg.Self, e.GetRanges())
+			s.addTo(both.sent, e.GetRanges())
 		}
 		both.permit(e, s.cfg.Self, other)
 		return true, nil
@@ -184,6 +248,24 @@ func (s *audits) bothEnds(ctx context.Context, other member.ID) (*ends, error) {
 	both.taken.settle()
 	both.erased.settle()
 	return both, err
+}
+
+// otherEnd reads the other member's trail.
+func (s *audits) otherEnd(ctx context.Context, other member.ID, both *ends) error {
+	ctx, cancel := context.WithTimeout(ctx, reconcileWithin)
+	defer cancel()
+	return s.disclosures(ctx, other, time.Time{}, func(d *ententev1.Disclosure) error {
+		both.listed++
+		switch d.GetOperation() {
+		case ententev1.AuditOperation_AUDIT_OPERATION_COLLECTION:
+			s.addTo(both.taken, d.GetRanges())
+		case ententev1.AuditOperation_AUDIT_OPERATION_ERASURE:
+			s.addTo(both.erased, d.GetRanges())
+		case ententev1.AuditOperation_AUDIT_OPERATION_DISCLOSURE:
+			return s.passedOn(ctx, both, d)
+		}
+		return nil
+	})
 }
 
 // permit notes that an entry of the own trail permits the other member an export.
@@ -206,45 +288,77 @@ func (both *ends) permit(e *ententev1.AuditEntry, self, other member.ID) {
 	}
 }
 
-// mayHaveExported says whether the other member did not need a permission for an export of an own record at a time, or had one.
-// What can no longer be read counts as having needed it.
-func (s *audits) mayHaveExported(both *ends, id ledger.RecordID, at time.Time) bool {
-	since, permitted := both.permitted[id]
-	if permitted && !since.After(at) {
-		return true
-	}
+// freeToExport says whether anybody who has an own record may export it. What can no longer be read counts as not free.
+func (s *audits) freeToExport(id ledger.RecordID) bool {
 	held, err := s.cfg.Ledger.Record(id, 0)
 	return err == nil && held.GetRecord() != nil && !ownLabel(held).Handling.Has(ententev1.HandlingCode_HANDLING_CODE_H2)
 }
 
-// passedOn is what a disclosure says went to somebody else.
-func (s *audits) passedOn(d *ententev1.Disclosure) []passed {
-	if d.GetRecipient() == string(s.cfg.Self) {
+// passedOn notes what of a disclosure went to a member that never read it, nor was named for it, and what of it needed a
+// permission to go into a file. Entries that another disclosure to the same recipient named before are not looked at again.
+func (s *audits) passedOn(ctx context.Context, both *ends, d *ententev1.Disclosure) error {
+	recipient := member.ID(d.GetRecipient())
+	if recipient == s.cfg.Self {
 		return nil
 	}
-	one := passed{at: d.GetAt().AsTime(), recipient: member.ID(d.GetRecipient())}
+	one := passed{at: d.GetAt().AsTime(), recipient: recipient}
+	look := func(id ledger.RecordID) {
+		free := recipient == "" && s.freeToExport(id) || recipient != "" && slices.Contains(s.cfg.Ledger.EverRead(id), recipient)
+		if !free && both.suspect <= maxPassed {
+			one.records = append(one.records, id)
+			both.suspect++
+		}
+	}
 	for _, raw := range d.GetRecordIds() {
+		if ctx.Err() != nil {
+			return ended(ctx)
+		}
 		id, err := ledger.ParseRecordID(raw)
 		if err == nil {
-			one.records = append(one.records, id)
+			look(id)
 		}
 	}
-	for _, r := range ownRanges(s.cfg.Self, d.GetRanges()) {
-		for _, id := range s.carried(s.cfg.Self, r.GetStreamId(), r.GetFirst(), r.GetLast()) {
-			one.records = append(one.records, id)
-		}
+	err := s.eachFresh(ctx, both.lookedFor(s.knownAs(recipient)), d.GetRanges(), look)
+	if err != nil {
+		return err
 	}
-	return []passed{one}
+	if both.suspect > maxPassed {
+		return errAnswerTooLong
+	}
+	if len(one.records) > 0 {
+		both.passed = append(both.passed, one)
+	}
+	return nil
+}
+
+// knownAs is by which name the entries that went to a recipient are counted: all that the roster does not know by one, or an
+// answer could have the same entries looked at for each name that it makes up.
+func (s *audits) knownAs(recipient member.ID) member.ID {
+	_, known := s.cfg.Directory().Roster.Member(recipient)
+	if recipient == "" || known {
+		return recipient
+	}
+	return "?"
+}
+
+func (both *ends) lookedFor(recipient member.ID) spans {
+	if both.looked[recipient] == nil {
+		both.looked[recipient] = spans{}
+	}
+	return both.looked[recipient]
 }
 
 // compareEnds names the differences, stream by stream.
-func (s *audits) compareEnds(other member.ID, both *ends, tell func(*ententev1.AuditDifference) error) error {
+func (s *audits) compareEnds(ctx context.Context, other member.ID, both *ends, tell func(*ententev1.AuditDifference) error) error {
 	for _, info := range s.cfg.Ledger.StreamsShared(s.cfg.Self, other) {
 		entries, err := s.cfg.Ledger.SentBy(info.ID, other, 1, info.Size)
 		if err != nil {
 			return err
 		}
 		for _, e := range entries {
+			if ctx.Err() != nil {
+				return ended(ctx)
+			}
 			kind := difference(e, both.sent.has(info.ID, e.Sequence), both.taken.has(info.ID, e.Sequence), both.erased.has(info.ID, e.Sequence))
 			if kind == "" {
 				continue
@@ -276,29 +390,31 @@ func difference(e ledger.SentEntry, sent, taken, erased bool) string {
 	return ""
 }
 
-// comparePassed names what went to members that never read the record, nor were named for it, and what went into a file, which
-// has no recipient here, under H2 and without a permission.
+// comparePassed names what went to members that were not free to have it, and what went into a file, which has no recipient
+// here, without the permission that it needed.
 func (s *audits) comparePassed(both *ends, tell func(*ententev1.AuditDifference) error) error {
 	for _, one := range both.passed {
-		var beyond [][]byte
-		kind := "passed on"
-		may := func(id ledger.RecordID) bool { return slices.Contains(s.cfg.Ledger.EverRead(id), one.recipient) }
+		kind, beyond := "passed on", one.records
 		if one.recipient == "" {
 			kind = "exported without permission"
-			may = func(id ledger.RecordID) bool { return s.mayHaveExported(both, id, one.at) }
+			beyond = slices.DeleteFunc(one.records, func(id ledger.RecordID) bool { return both.permittedAt(id, one.at) })
 		}
-		for _, id := range one.records {
-			if !may(id) {
-				beyond = append(beyond, slices.Clone(id[:]))
+		for part := range slices.Chunk(beyond, maxDifferent) {
+			ids := make([][]byte, len(part))
+			for i := range part {
+				ids[i] = part[i][:]
 			}
-		}
-		if len(beyond) == 0 {
-			continue
-		}
-		err := tell(&ententev1.AuditDifference{Kind: kind, RecordIds: beyond, Recipient: string(one.recipient), At: stamp(one.at)})
-		if err != nil {
-			return err
+			err := tell(&ententev1.AuditDifference{Kind: kind, RecordIds: ids, Recipient: string(one.recipient), At: stamp(one.at)})
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// permittedAt says whether the other member had, at a time, a permission to export an own record.
+func (both *ends) permittedAt(id ledger.RecordID, at time.Time) bool {
+	since, permitted := both.permitted[id]
+	return permitted && !since.After(at)
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -151,41 +152,68 @@ func (l *Ledger) signed(at place, m member.ID) bool {
 	return l.state.stream(at.stream).confirmed[m].size >= at.sequence
 }
 
-// Carried tells, for entries of streams of another member or own ones, which records they carry or carried: for who reads the
-// trail, which names stretches of streams.
-func (l *Ledger) Carried(owner member.ID, id stream.ID, first, last uint64) ([]RecordID, error) {
+// Extent is how many entries of a stream of another member, or of an own one, the node has; 0 where it knows none of that name.
+func (l *Ledger) Extent(owner member.ID, id stream.ID) uint64 {
+	_, size := l.extent(owner, id)
+	return size
+}
+
+func (l *Ledger) extent(owner member.ID, id stream.ID) (no uint32, size uint64) {
 	l.mu.RLock()
-	no := l.state.byID[streamKey{owner: owner, id: id}]
-	l.mu.RUnlock()
+	defer l.mu.RUnlock()
+	no = l.state.byID[streamKey{owner: owner, id: id}]
 	if no == 0 {
-		return nil, nil
+		return 0, 0
 	}
+	return no, l.state.stream(no).size()
+}
+
+// Carried tells, for entries of streams of another member or own ones, which records they carry or carried: for who reads the
+// trail, which names stretches of streams. What lies beyond the end of a stream carries nothing.
+func (l *Ledger) Carried(owner member.ID, id stream.ID, first, last uint64) ([]RecordID, error) {
 	var list []RecordID
-	for next := first; next <= last; {
-		rows := 0
-		err := l.store.View(func(v *store.View) error {
-			return v.Scan(entrySeries(no), next, func(n uint64, value []byte) (bool, error) {
-				if n > last {
-					return false, nil
-				}
-				e, err := decodeEntry(value)
-				if err != nil {
-					return false, err
-				}
-				if e.id != (RecordID{}) {
-					list = append(list, e.id)
-				}
-				rows++
-				next = n + 1
-				return rows < scanSlice, nil
-			})
-		})
-		if err != nil {
-			return nil, fmt.Errorf("read what stream %s carries: %w", id, err)
-		}
-		if rows < scanSlice {
-			break
-		}
+	err := l.EachCarried(context.Background(), owner, id, first, last, func(record RecordID) { list = append(list, record) })
+	if err != nil {
+		return nil, err
 	}
 	return list, nil
+}
+
+// EachCarried calls fn with what Carried gives, entry by entry, until ctx ends. It reads in short slices, and calls fn outside
+// of them.
+func (l *Ledger) EachCarried(ctx context.Context, owner member.ID, id stream.ID, first, last uint64, fn func(RecordID)) error {
+	no, size := l.extent(owner, id)
+	last = min(last, size)
+	for next := max(first, 1); next <= last; {
+		if ctx.Err() != nil {
+			return fmt.Errorf("read what stream %s carries: %w", id, context.Cause(ctx))
+		}
+		upTo := next + min(last-next, scanSlice-1)
+		found, err := l.carriedWithin(no, next, upTo)
+		if err != nil {
+			return fmt.Errorf("read what stream %s carries: %w", id, err)
+		}
+		for _, record := range found {
+			fn(record)
+		}
+		next = upTo + 1
+	}
+	return nil
+}
+
+// carriedWithin reads the records of a few entries, from first to last, of a stream that has them.
+func (l *Ledger) carriedWithin(no uint32, first, last uint64) (list []RecordID, err error) {
+	err = l.store.View(func(v *store.View) error {
+		return v.Scan(entrySeries(no), first, func(n uint64, value []byte) (bool, error) {
+			e, err := decodeEntry(value)
+			if err != nil {
+				return false, fmt.Errorf("entry %d: %w", n, err)
+			}
+			if e.id != (RecordID{}) {
+				list = append(list, e.id)
+			}
+			return n < last, nil
+		})
+	})
+	return list, err
 }
