@@ -65,7 +65,7 @@ func Example_secondPerson() {
 		check(err)
 		fmt.Println(release.GetProviderReference(), "asked by", release.GetProposedBy(), "because", release.GetReasons())
 		decision.RecordIds = append(decision.RecordIds, release.GetRecordId())
-		decision.Versions = append(decision.Versions, release.GetVersion())
+		decision.Versions, decision.States = append(decision.Versions, release.GetVersion()), append(decision.States, release.GetState())
 	}
 	if len(decision.GetRecordIds()) == 0 {
 		return

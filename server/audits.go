@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,9 +45,6 @@ func tellAuditor[T any](s *audits, out grpc.ServerStreamingServer[T], message *T
 	cleared, ok := policy.ClearOwn(callerOf(out.Context()).Identity, s.cfg.Self, message)
 	return send(s.Server, out, cleared, ok, t)
 }
-
-// errEnough ends a reading of the trail.
-var errEnough = errors.New("enough")
 
 // ListEntries answers entries of the trail, oldest first.
 func (s *audits) ListEntries(ctx context.Context, request *ententev1.ListEntriesRequest) (*ententev1.ListEntriesResponse, error) {
@@ -123,8 +119,13 @@ func (s *audits) FindSubject(request *ententev1.FindSubjectRequest, out grpc.Ser
 	if sought.empty() {
 		return invalidField("name", "is missing, and so are year_of_birth and number: a description says something")
 	}
+	// Before anything is told, since how far it is says already how many records fit nothing.
+	err := s.trace(ctx, s.look(ctx, request.GetReason()))
+	if err != nil {
+		return err
+	}
 	var looked uint64
-	err := s.cfg.Ledger.EachHeld(ctx, func(held ledger.HeldBody) error {
+	err = s.cfg.Ledger.EachHeld(ctx, func(held ledger.HeldBody) error {
 		looked++
 		if looked%progressEvery == 0 {
 			err := tellAuditor(s, out, &ententev1.FindSubjectResponse{LookedAt: looked}, untold("how far it is"))
@@ -141,7 +142,7 @@ func (s *audits) FindSubject(request *ententev1.FindSubjectRequest, out grpc.Ser
 	if err != nil {
 		return err
 	}
-	return tellAuditor(s, out, &ententev1.FindSubjectResponse{LookedAt: looked}, s.look(ctx, request.GetReason()))
+	return tellAuditor(s, out, &ententev1.FindSubjectResponse{LookedAt: looked}, untold("what the auditor's own entry tells already"))
 }
 
 // description is what a subject is described by.

@@ -457,3 +457,14 @@ func receiveUntil[T any](call grpc.ServerStreamingClient[T], err error, until fu
 	}
 	return all, err
 }
+
+// waitingState stands for what of a record waits for a second person, as a decision has to repeat it.
+func waitingState(held *ledger.Ledger, id ledger.RecordID) uint64 {
+	list, _ := held.ListPending(ledger.RecordID{}, 1<<20)
+	for _, one := range list {
+		if one.Record == id {
+			return one.State
+		}
+	}
+	return 0
+}

@@ -126,6 +126,7 @@ func (s *forwarder) Watch(request *ententev1.WatchRequest, out grpc.ServerStream
 	if err != nil {
 		return passOn(err)
 	}
+	looked := false // the trail tells of this call: the state of a view says how much there is
 	for {
 		message, err := in.Recv()
 		if errors.Is(err, io.EOF) {
@@ -152,9 +153,10 @@ func (s *forwarder) Watch(request *ententev1.WatchRequest, out grpc.ServerStream
 		parts.entities(message.GetChangedEntities())
 		parts.associations(message.GetChangedAssociations())
 		t := untold("which view it is, or what is gone, and no record")
-		if len(parts.all) > 0 {
+		if len(parts.all) > 0 || !looked {
 			t = parts.traces(s.Server, ctx, s.cfg.Self, consultation, nil)
 		}
+		looked = true
 		cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, message)
 		err = send(s.Server, out, cleared, ok, t)
 		if err != nil {

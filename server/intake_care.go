@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -18,6 +20,10 @@ import (
 const (
 	defaultDue  = 100
 	defaultSent = 100
+	// sentSlice is how many entries are looked at together where a page is not full after the first.
+	sentSlice = 1000
+	// mostPermissions is how many permissions are listed.
+	mostPermissions = 10_000
 	// dueWithin is how far ahead what is due is looked for where nothing is said: notice six months before.
 	dueWithin = 183 * 24 * time.Hour
 )
@@ -102,15 +108,26 @@ func (s *intake) ListDue(ctx context.Context, request *ententev1.ListDueRequest)
 	if err != nil {
 		return nil, err
 	}
-	query := ledger.DueQuery{Authority: authority, By: s.cfg.Now().Add(within), After: int(min(after, 1<<31)), Limit: int(orDefault(request.GetPageSize(), defaultDue))}
-	list, more := s.cfg.Ledger.ListDue(query, s.Review)
-	response := &ententev1.ListDueResponse{}
+	// All that is due from there on: it is sorted as a whole anyway, and how much of it makes a page is known only behind the
+	// records that this question is not told of.
+	query := ledger.DueQuery{Authority: authority, By: s.cfg.Now().Add(within), After: int(min(after, 1<<31)), Limit: math.MaxInt}
+	list, _ := s.cfg.Ledger.ListDue(query, s.Review)
+	access, limit := s.access(ctx, request.GetConsultation()), int(orDefault(request.GetPageSize(), defaultDue))
+	response, end, more := &ententev1.ListDueResponse{}, after, false
 	var names []ledger.Name
-	for _, due := range list {
-		reference, err := s.reference(due.Record)
+	for i, due := range list {
+		reference, told, err := s.listed(access, due.Record)
 		if err != nil {
 			return nil, err
 		}
+		if !told {
+			continue
+		}
+		more = len(names) == limit
+		if more {
+			break
+		}
+		end = after + uint64(i) + 1
 		names = append(names, ledger.Name{Owner: s.cfg.Self, Record: due.Record})
 		response.Records = append(response.Records, &ententev1.DueRecord{
 			RecordId: due.Record[:], ProviderReference: reference, Kind: due.Kind, RetainUntil: timestamppb.New(due.Retain),
@@ -118,13 +135,27 @@ func (s *intake) ListDue(ctx context.Context, request *ententev1.ListDueRequest)
 		})
 	}
 	if more {
-		response.NextPageToken, err = s.sealer.seal(bound, binary.BigEndian.AppendUint64(nil, after+uint64(len(list))))
+		response.NextPageToken, err = s.sealer.seal(bound, binary.BigEndian.AppendUint64(nil, end))
 		if err != nil {
 			return nil, err
 		}
 	}
 	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, response)
 	return answer(ctx, s.Server, cleared, ok, s.consultation(ctx, request.GetConsultation(), names...))
+}
+
+// listed says whether the lists of what is due, was sent and is permitted tell a question of an own record, and its reference.
+// That they tell the system by itself of records which Get shows it for another purpose only, or not any more, is no leak: it
+// is the system of the very authority that owns them, and that has to renew them and to take them back.
+func (s *intake) listed(access policy.Access, id ledger.RecordID) (reference string, told bool, err error) {
+	held, err := s.cfg.Ledger.Record(id, 0)
+	if errors.Is(err, ledger.ErrAbsent) {
+		return "", access.Officer == 0, nil // its content was lost, and with it what would make it an officer's to know
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("look at a listed record: %w", err)
+	}
+	return held.GetRecord().GetEnvelope().GetProviderReference(), held.GetErased() || policy.MayListOwn(access, ownLabel(held)), nil
 }
 
 // ListSent answers everything that was ever sent to a member, with the state of each by its receipts.
@@ -138,7 +169,7 @@ func (s *intake) ListSent(ctx context.Context, request *ententev1.ListSentReques
 		return nil, invalidField("member", "is not the id of another member")
 	}
 	bound := binding("sent", callerOf(ctx).String(), authority, request.GetMember(), map[bool]string{true: "open"}[request.GetOpenOnly()])
-	query := ledger.SentQuery{Authority: authority, Member: reader, OpenOnly: request.GetOpenOnly(), Limit: int(orDefault(request.GetPageSize(), defaultSent))}
+	query := ledger.SentQuery{Authority: authority, Member: reader, OpenOnly: request.GetOpenOnly()}
 	if len(request.GetPageToken()) > 0 {
 		plain, err := s.sealer.open(bound, request.GetPageToken())
 		if err != nil || len(plain) != 12 {
@@ -146,24 +177,17 @@ func (s *intake) ListSent(ctx context.Context, request *ententev1.ListSentReques
 		}
 		query.Stream, query.Sequence = binary.BigEndian.Uint32(plain), binary.BigEndian.Uint64(plain[4:])
 	}
-	list, more, err := s.cfg.Ledger.ListSent(query)
+	page, last, err := s.sentPage(s.access(ctx, request.GetConsultation()), query, int(orDefault(request.GetPageSize(), defaultSent)))
 	if err != nil {
 		return nil, err
 	}
-	response := &ententev1.ListSentResponse{}
+	response := &ententev1.ListSentResponse{Records: page}
 	var names []ledger.Name
-	for _, sent := range list {
-		reference, err := s.reference(sent.Record)
-		if err != nil {
-			return nil, err
-		}
-		names = append(names, ledger.Name{Owner: s.cfg.Self, Record: sent.Record})
-		response.Records = append(response.Records, &ententev1.SentRecord{
-			RecordId: sent.Record[:], ProviderReference: reference, Version: sent.Version, Delivery: sent.Delivery,
-		})
+	for _, one := range page {
+		names = append(names, ledger.Name{Owner: s.cfg.Self, Record: ledger.RecordID(one.GetRecordId())})
 	}
-	if more {
-		no, sequence := list[len(list)-1].Position()
+	if last != nil {
+		no, sequence := last.Position()
 		token := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(nil, no), sequence)
 		response.NextPageToken, err = s.sealer.seal(bound, token)
 		if err != nil {
@@ -172,6 +196,38 @@ func (s *intake) ListSent(ctx context.Context, request *ententev1.ListSentReques
 	}
 	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, response)
 	return answer(ctx, s.Server, cleared, ok, s.consultation(ctx, request.GetConsultation(), names...))
+}
+
+// sentPage gathers what was sent and may be told, and gives the last of it where there is more of that: that there is more
+// which this question is not told of is nothing to tell.
+func (s *intake) sentPage(access policy.Access, query ledger.SentQuery, limit int) (page []*ententev1.SentRecord, last *ledger.Sent, err error) {
+	query.Limit = limit + 1
+	for {
+		list, further, err := s.cfg.Ledger.ListSent(query)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, sent := range list {
+			reference, told, err := s.listed(access, sent.Record)
+			if err != nil {
+				return nil, nil, err
+			}
+			if !told {
+				continue
+			}
+			if len(page) == limit {
+				return page, last, nil
+			}
+			page, last = append(page, &ententev1.SentRecord{
+				RecordId: sent.Record[:], ProviderReference: reference, Version: sent.Version, Delivery: sent.Delivery,
+			}), &sent
+		}
+		if !further {
+			return page, nil, nil
+		}
+		query.Stream, query.Sequence = list[len(list)-1].Position()
+		query.Limit = max(query.Limit, sentSlice)
+	}
 }
 
 // Permit gives a permission under H2. When it returns, it stands in the stream to its holder.
@@ -228,12 +284,23 @@ func (s *intake) ListPermissions(ctx context.Context, request *ententev1.ListPer
 	if err != nil {
 		return nil, err
 	}
-	response := &ententev1.ListPermissionsResponse{Permissions: s.cfg.Ledger.ListPermissions(authority, request.GetReceived())}
-	response.Permissions = response.Permissions[:min(len(response.Permissions), 10_000)]
+	access, response := s.access(ctx, request.GetConsultation()), &ententev1.ListPermissionsResponse{}
 	var names []ledger.Name
-	for _, held := range response.GetPermissions() {
-		p := held.GetPermission()
-		names = append(names, ledger.Name{Owner: member.ID(p.GetOwner()), Record: ledger.RecordID(p.GetRecordId())})
+	for _, held := range s.cfg.Ledger.ListPermissions(authority, request.GetReceived()) {
+		if len(names) == mostPermissions {
+			break
+		}
+		n := ledger.Name{Owner: member.ID(held.GetPermission().GetOwner()), Record: ledger.RecordID(held.GetPermission().GetRecordId())}
+		told := n.Owner != s.cfg.Self // what was received is about others' records, which their permissions name to the holder
+		if !told {
+			_, told, err = s.listed(access, n.Record)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if told {
+			names, response.Permissions = append(names, n), append(response.Permissions, held)
+		}
 	}
 	cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, response)
 	return answer(ctx, s.Server, cleared, ok, s.consultation(ctx, request.GetConsultation(), names...))

@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	"google.golang.org/grpc"
@@ -134,15 +136,25 @@ func (s *intake) PreviewRelease(request *ententev1.PreviewReleaseRequest, out gr
 		return err
 	}
 	access := s.access(ctx, request.GetConsultation())
-	ctx = s.acting(ctx, request.GetConsultation())
-	return s.cfg.Ledger.PreviewRelease(ctx, authority, refs, request.GetAudiences(), request.GetReplace(), func(p ledger.Previewed) error {
-		response := &ententev1.PreviewReleaseResponse{RecordId: p.Record[:], ProviderReference: p.Reference, Violations: p.Violations, Waiting: p.Waiting}
-		held, err := s.cfg.Ledger.Record(p.Record, 0)
-		if err == nil && (held.GetAuthority() != authority || !shownOwn(access, held)) {
-			p.Forms, p.Losing = nil, nil
-			response.Violations = []*ententev1.FieldViolation{{Field: "provider_reference", Reason: "names no record of this authority"}}
+	answered, planned, err := s.previewed(access, authority, refs, request.GetSelection().GetProviderReferences())
+	if err != nil {
+		return err
+	}
+	if len(answered) == 0 {
+		return s.trace(ctx, s.consultation(ctx, request.GetConsultation())) // nobody is answered without an entry, not even with nothing
+	}
+	ctx, at := s.acting(ctx, request.GetConsultation()), 0
+	return s.cfg.Ledger.PreviewRelease(ctx, authority, planned, request.GetAudiences(), request.GetReplace(), func(p ledger.Previewed) error {
+		ref, hidden := answered[at], planned[at] == ""
+		p.Record, at = s.cfg.Ledger.RecordID(authority, ref), at+1
+		held, err := s.ownShown(access, authority, ref)
+		if err != nil {
+			return err
 		}
-		response.Forms = formsOf(p.Forms)
+		if held == nil && !hidden {
+			return errListChanged // it was shown when the call began, and a correction has hidden it: asked again, it is not there
+		}
+		response := &ententev1.PreviewReleaseResponse{RecordId: p.Record[:], ProviderReference: ref, Violations: p.Violations, Waiting: p.Waiting, Forms: formsOf(p.Forms)}
 		for _, id := range p.Losing {
 			response.Losing = append(response.Losing, string(id))
 		}
@@ -152,6 +164,42 @@ func (s *intake) PreviewRelease(request *ententev1.PreviewReleaseRequest, out gr
 		cleared, ok := policy.ClearOwn(callerOf(ctx).Identity, s.cfg.Self, response)
 		return send(s.Server, out, cleared, ok, s.consultation(out.Context(), request.GetConsultation(), ledger.Name{Owner: s.cfg.Self, Record: p.Record}))
 	})
+}
+
+// previewed is which references of a selection are answered, and what the ledger plans for each: for one that names nothing,
+// or nothing that this question may see, the empty reference, which no record has. So the two are answered by the same words,
+// and neither bears upon the others of the call. What was selected otherwise and may not be seen is left out.
+func (s *intake) previewed(access policy.Access, authority string, refs, named []string) (answered, planned []string, err error) {
+	for _, ref := range refs {
+		held, err := s.ownShown(access, authority, ref)
+		if err != nil {
+			return nil, nil, err
+		}
+		if held == nil && !slices.Contains(named, ref) {
+			continue
+		}
+		answered = append(answered, ref)
+		if held == nil {
+			ref = ""
+		}
+		planned = append(planned, ref)
+	}
+	return answered, planned, nil
+}
+
+// ownShown is a record of an authority as a question may see it; nil where it is not there, or not for this question.
+func (s *intake) ownShown(access policy.Access, authority, ref string) (*ententev1.HeldRecord, error) {
+	held, err := s.cfg.Ledger.Record(s.cfg.Ledger.RecordID(authority, ref), 0)
+	if errors.Is(err, ledger.ErrAbsent) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look at a selected record: %w", err)
+	}
+	if held.GetAuthority() != authority || !shownOwn(access, held) {
+		return nil, nil
+	}
+	return held, nil
 }
 
 func formsOf(forms []ledger.Form) []*ententev1.RecipientForm {
@@ -237,7 +285,7 @@ func (s *intake) pending(access policy.Access, p ledger.Pending) (*ententev1.Pen
 	}
 	return &ententev1.PendingRelease{
 		RecordId: p.Record[:], ProviderReference: held.GetRecord().GetEnvelope().GetProviderReference(), Authority: p.Authority, Version: p.Version,
-		Audiences: p.Audiences, ProposedBy: p.Proposer, Reasons: policy.ApprovalReasons(ownLabel(held)), Forms: formsOf(preview.Forms),
+		Audiences: p.Audiences, ProposedBy: p.Proposer, State: p.State, Reasons: policy.ApprovalReasons(ownLabel(held)), Forms: formsOf(preview.Forms),
 	}, nil
 }
 
@@ -251,7 +299,7 @@ func (s *intake) DecideRelease(ctx context.Context, request *ententev1.DecideRel
 	if !request.GetApprove() && request.GetReason() == "" {
 		return nil, invalidField("reason", "is required where releases are refused")
 	}
-	d := ledger.Decision{Approve: request.GetApprove(), Reason: request.GetReason(), Officer: c.Name, Versions: request.GetVersions()}
+	d := ledger.Decision{Approve: request.GetApprove(), Reason: request.GetReason(), Officer: c.Name, Versions: request.GetVersions(), States: request.GetStates()}
 	access := s.access(ctx, request.GetConsultation())
 	for _, raw := range request.GetRecordIds() {
 		id := ledger.RecordID(raw)

@@ -125,7 +125,7 @@ func changeCases() map[string][]called {
 			return ententev1.NewIntakeServiceClient(c).DecideRelease
 		}, func(x *trailed) *ententev1.DecideReleaseRequest {
 			c := x.prepared(true, toAll())
-			return &ententev1.DecideReleaseRequest{Consultation: asking(), RecordIds: [][]byte{c.id(x.half)}, Versions: []uint64{1}, Approve: true}
+			return &ententev1.DecideReleaseRequest{Consultation: asking(), RecordIds: [][]byte{c.id(x.half)}, Versions: []uint64{1}, States: []uint64{waitingState(x.site("XA").ledger, ledger.RecordID(c.id(x.half)))}, Approve: true}
 		})},
 		ententev1.IntakeService_Restrict_FullMethodName: {short(registry, func(c conn) func(context.Context, *ententev1.RestrictRequest, ...grpc.CallOption) (*ententev1.RestrictResponse, error) {
 			return ententev1.NewIntakeServiceClient(c).Restrict

@@ -226,6 +226,7 @@ func (s *views) GetEntity(ctx context.Context, request *ententev1.GetEntityReque
 func (s *views) Watch(request *ententev1.WatchRequest, out grpc.ServerStreamingServer[ententev1.WatchResponse]) error {
 	ctx := out.Context()
 	var last *network.View
+	looked := false // the trail tells of this call: the state of a view says how much there is
 	for {
 		changed := s.cfg.View.Changed() // asked before computing: what comes meanwhile wakes us again
 		q, err := s.asked(ctx, request.GetConsultation())
@@ -241,13 +242,14 @@ func (s *views) Watch(request *ententev1.WatchRequest, out grpc.ServerStreamingS
 			parts.entities(message.GetChangedEntities())
 			parts.associations(message.GetChangedAssociations())
 			t := untold("which view it is, or what is gone, and no record")
-			if len(parts.all) > 0 {
+			if len(parts.all) > 0 || !looked {
 				t = parts.traces(s.Server, ctx, q.reader, request.GetConsultation(), view.Info().GetTablesHash())
 			}
 			err = s.trace(ctx, t)
 			if err != nil {
 				return err
 			}
+			looked = true
 			if !s.cfg.View.Stands(view, s.day()) {
 				view = nil // it is not told any more: the next round tells what has become of it
 				break

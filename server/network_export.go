@@ -24,6 +24,7 @@ type exporting struct {
 	request  *ententev1.ExportRequest
 	entities map[string]bool // ids of the entities that went: an association needs both its ends
 	tables   []byte          // where the view was computed here
+	looked   bool            // the trail tells of the export: also of one of which no row goes
 	summary  ententev1.ExportSummary
 }
 
@@ -56,6 +57,7 @@ func (e *exporting) row(row *ententev1.ExportRow) error {
 		e.entities[string(row.GetEntity().GetEntityId())] = true
 	}
 	e.summary.Rows++
+	e.looked = true
 	return send(e.Server, e.out, cleared, true, e.traces(row))
 }
 
@@ -91,23 +93,66 @@ func (e *exporting) sourceFree(source *ententev1.ViewSource) (policy.Source, boo
 		return policy.Source{}, false, nil
 	}
 	n := ledger.Name{Owner: member.ID(source.GetProviderMember()), Record: id}
-	commitments, err := e.cfg.Ledger.Commitments(n)
+	forms, err := e.cfg.Ledger.StandingForms(n)
 	if err != nil {
 		return policy.Source{}, false, err
 	}
-	from := policy.Source{Owner: n.Owner, Holder: e.cfg.Self, Record: id, Label: sourceLabel(source), Readers: []member.ID{n.Owner, e.cfg.Self}}
-	for _, commitment := range commitments {
-		from.Commitments = append(from.Commitments, commitment)
+	from, err := e.held(n, heldLabel(source, forms))
+	if err != nil {
+		return policy.Source{}, false, err
 	}
-	var permissions []policy.Permission
+	own := from.Source
+	if n.Owner == e.cfg.Self {
+		own.Made, err = e.madeFrom(id)
+	}
+	if err != nil {
+		return policy.Source{}, false, err
+	}
+	use := policy.Use{Export: true, Purpose: e.request.GetConsultation().GetPurpose()}
+	return own, policy.MayExport(own, use, from.Permissions, e.day()), nil
+}
+
+// held is a record under a label as this node holds it, with the permissions that it has for it.
+func (e *exporting) held(n ledger.Name, label policy.Label) (policy.Made, error) {
+	commitments, err := e.cfg.Ledger.Commitments(n)
+	if err != nil {
+		return policy.Made{}, err
+	}
+	from := policy.Made{Source: policy.Source{Owner: n.Owner, Holder: e.cfg.Self, Record: n.Record, Label: label, Readers: []member.ID{n.Owner, e.cfg.Self}, Commitments: commitments}}
 	for _, p := range e.cfg.Ledger.Permissions(n) {
-		permissions = append(permissions, policy.Permission{
-			Owner: n.Owner, Record: id, Commitment: p.Commitment, Holder: e.cfg.Self, Recipients: p.Recipients, Export: p.Export,
+		from.Permissions = append(from.Permissions, policy.Permission{
+			Owner: n.Owner, Record: n.Record, Commitment: p.Commitment, Holder: e.cfg.Self, Recipients: p.Recipients, Export: p.Export,
 			Purpose: p.Purpose, Until: p.Until.Unix(),
 		})
 	}
-	use := policy.Use{Export: true, Purpose: e.request.GetConsultation().GetPurpose()}
-	return from, policy.MayExport(from, use, permissions, e.day()), nil
+	return from, nil
+}
+
+// madeFrom is what an own record was made from, once for each form in which that is held: all of them count. What is not held
+// any more, or not known, frees nothing.
+func (e *exporting) madeFrom(id ledger.RecordID) ([]policy.Made, error) {
+	origins, known := e.cfg.Ledger.Sources(id)
+	if !known {
+		return []policy.Made{{}}, nil
+	}
+	var list []policy.Made
+	for _, n := range origins {
+		forms, err := e.cfg.Ledger.StandingForms(n)
+		if err != nil {
+			return nil, err
+		}
+		if len(forms) == 0 {
+			return []policy.Made{{}}, nil
+		}
+		for _, form := range forms {
+			from, err := e.held(n, policy.LabelOf(form))
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, from)
+		}
+	}
+	return list, nil
 }
 
 // sourceLabel is the label of a record as far as a view tells of it: a view does not say of which kind a record is, and whose
@@ -121,14 +166,32 @@ func sourceLabel(source *ententev1.ViewSource) policy.Label {
 	}
 }
 
-// traces are what a row tells the trail: it went to whoever the file is for.
+// heldLabel is the label of a record of which this node may hold more than a view tells: its handling is never less than that of
+// the forms that stand here.
+func heldLabel(source *ententev1.ViewSource, forms [][]byte) policy.Label {
+	label := sourceLabel(source)
+	for _, form := range forms {
+		label.Handling = label.Handling.Union(policy.LabelOf(form).Handling)
+	}
+	label.Unknown = label.Unknown || label.Handling.Unknown()
+	return label
+}
+
+// opens is what a message beside the rows tells the trail: the first of a call, that somebody exports, since it says already
+// how much there is, or was left out.
+func (e *exporting) opens() traces {
+	if e.looked {
+		return untold("what the view is, or how many rows there were, and no record")
+	}
+	e.looked = true
+	return e.traces(nil)
+}
+
+// traces are what a row tells the trail: it went to whoever the file is for. nil: that there is an export.
 func (e *exporting) traces(row *ententev1.ExportRow) traces {
 	var s shown
-	if row.GetEntity() != nil {
-		s.entities([]*ententev1.ViewEntity{row.GetEntity()})
-	} else {
-		s.associations([]*ententev1.ViewAssociation{row.GetAssociation()})
-	}
+	s.entities(some(row.GetEntity()))
+	s.associations(some(row.GetAssociation()))
 	entry := e.entry(e.out.Context(), ententev1.AuditOperation_AUDIT_OPERATION_DISCLOSURE, e.request.GetConsultation())
 	entry.Recipient, entry.Records = "file: "+e.request.GetRecipient(), recordsOf(s.all)
 	t := told(entry)
@@ -140,14 +203,14 @@ func (e *exporting) traces(row *ententev1.ExportRow) traces {
 	return t
 }
 
-func (e *exporting) send(message *ententev1.ExportResponse, t traces) error {
+func (e *exporting) send(message *ententev1.ExportResponse) error {
 	cleared, ok := policy.ClearOwn(callerOf(e.out.Context()).Identity, e.cfg.Self, message)
-	return send(e.Server, e.out, cleared, ok, t)
+	return send(e.Server, e.out, cleared, ok, e.opens())
 }
 
 func (e *exporting) end() error {
 	summary := &ententev1.ExportSummary{Rows: e.summary.GetRows(), WithoutPermission: e.summary.GetWithoutPermission()}
-	return e.send(&ententev1.ExportResponse{Content: &ententev1.ExportResponse_Summary{Summary: summary}}, untold("how many rows there were"))
+	return e.send(&ententev1.ExportResponse{Content: &ententev1.ExportResponse_Summary{Summary: summary}})
 }
 
 // Export answers the view as rows: for the own officers through the own permissions, to another member's node whole, which
@@ -167,7 +230,11 @@ func (s *views) Export(request *ententev1.ExportRequest, out grpc.ServerStreamin
 	foreign := callerOf(ctx).Member != s.cfg.Self
 	message := &ententev1.ExportResponse{Content: &ententev1.ExportResponse_View{View: view.Info()}}
 	cleared, ok := policy.ClearFor(callerOf(ctx).Member, q.reader, message)
-	err = send(s.Server, out, cleared, ok, untold("what the view is, and no record"))
+	t := own.opens()
+	if foreign {
+		t = (&shown{}).traces(s.Server, ctx, q.reader, request.GetConsultation(), nil)
+	}
+	err = send(s.Server, out, cleared, ok, t)
 	if err != nil {
 		return err
 	}
@@ -265,7 +332,7 @@ func (s *forwarder) Export(request *ententev1.ExportRequest, out grpc.ServerStre
 		}
 		switch content := message.GetContent().(type) {
 		case *ententev1.ExportResponse_View:
-			err = e.send(message, untold("what the view is, and no record"))
+			err = e.send(message)
 		case *ententev1.ExportResponse_Row:
 			err = s.within(consultation, some(content.Row.GetEntity()), some(content.Row.GetAssociation()))
 			if err == nil {

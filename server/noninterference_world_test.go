@@ -336,7 +336,7 @@ func permitSecret(p *plan) {
 	p.add(true, func(h *half, _ *answers) {
 		held, ctx := h.site("XA").ledger, h.t.Context()
 		id := held.RecordID(now.authority, now.reference)
-		verdicts, err := held.Decide(ctx, ledger.Decision{Records: []ledger.RecordID{id}, Versions: []uint64{now.version}, Approve: true, Officer: "ann"})
+		verdicts, err := held.Decide(ctx, ledger.Decision{Records: []ledger.RecordID{id}, Versions: []uint64{now.version}, States: []uint64{waitingState(held, id)}, Approve: true, Officer: "ann"})
 		h.must(err)
 		if verdicts[0].GetOutcome() != ententev1.Outcome_OUTCOME_ACCEPTED {
 			h.t.Fatalf("approve %s: %v", now.reference, verdicts)

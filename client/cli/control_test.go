@@ -142,16 +142,16 @@ func TestADryRunShowsWhatEachRecipientsFormLacks(t *testing.T) {
 
 func TestSecondPersonsSeeWhatTheyDecideOn(t *testing.T) {
 	all(t, newDesk(t), []told{
-		{"pending shows who asked, why, and each value", "pending", 0, nil, []string{idOne + "@3", "vera", "names a minor", "XB, XC (bilateral) gets:",
+		{"pending shows who asked, why, and each value", "pending", 0, nil, []string{idOne + "@3-abc", "vera", "names a minor", "XB, XC (bilateral) gets:",
 			"body.person.names.family", "body.person.dates_of_birth  1968", "XB (without body.person.names.given; rough body.person.dates_of_birth)"}},
 		{"pending gives JSON with the forms decoded", "pending -o json", 0, nil, []string{`"proposed_by":"vera"`, `"family":"Varrin"`}},
-		{"approve sends the version that is pending", "approve " + idOne, 0, []string{`"versions":["3"],"approve":true`}, []string{"accepted"}},
-		{"approve sends the version that was looked at", "approve " + idOne + "@2", ExitRejected, []string{`"versions":["2"]`}, []string{"has changed since"}},
+		{"approve sends the version that is pending", "approve " + idOne, 0, []string{`"versions":["3"],"states":["2748"],"approve":true`}, []string{"accepted"}},
+		{"approve sends the version that was looked at", "approve " + idOne + "@2-a1", ExitRejected, []string{`"versions":["2"]`, `"states":["161"]`}, []string{"has changed since"}},
 		{"approve of what does not wait", "approve 02000000000000000000000000000000", ExitUsage, []string{"page_token"}, []string{"nothing was decided"}},
 		{"approve of a wrong version", "approve " + idOne + "@x", ExitUsage, nil, []string{"a number from 1"}},
 		{"approve of version 0", "approve " + idOne + "@0", ExitUsage, nil, []string{"a number from 1"}},
 		{"approve of a reference", "approve P-1", ExitUsage, nil, []string{"RECORD-ID must be an id"}},
-		{"refuse says why", "refuse " + idOne + " --reason \"the source is at risk\"", 0, []string{`"versions":["3"],"reason":"the source is at risk"`}, []string{"accepted"}},
+		{"refuse says why", "refuse " + idOne + " --reason \"the source is at risk\"", 0, []string{`"versions":["3"],"states":["2748"],"reason":"the source is at risk"`}, []string{"accepted"}},
 		{"refuse without a reason", "refuse " + idOne, ExitUsage, nil, []string{"give --reason"}},
 	})
 }

@@ -109,12 +109,12 @@ func (f *fakeNode) PreviewRelease(_ *ententev1.PreviewReleaseRequest, call grpc.
 
 func (f *fakeNode) ListPending(_ context.Context, r *ententev1.ListPendingRequest) (*ententev1.ListPendingResponse, error) {
 	if len(r.GetPageToken()) == 0 {
-		return &ententev1.ListPendingResponse{NextPageToken: []byte{1}, Releases: []*ententev1.PendingRelease{{RecordId: id(7), Version: 9}}}, nil
+		return &ententev1.ListPendingResponse{NextPageToken: []byte{1}, Releases: []*ententev1.PendingRelease{{RecordId: id(7), Version: 9, State: 0xdef}}}, nil
 	}
 	treated := audienceOf("XB")
 	treated.Treatment = &ententev1.Treatment{LeaveOut: []string{"body.person.names.given"}, Coarsen: []string{"body.person.dates_of_birth"}}
 	return &ententev1.ListPendingResponse{Releases: []*ententev1.PendingRelease{{
-		RecordId: id(1), ProviderReference: "P-1", Authority: "crime-unit", Version: 3, ProposedBy: "vera", Reasons: []string{"names a minor"},
+		RecordId: id(1), ProviderReference: "P-1", Authority: "crime-unit", Version: 3, State: 0xabc, ProposedBy: "vera", Reasons: []string{"names a minor"},
 		Audiences: []*ententev1.Audience{treated}, Forms: forms(),
 	}}}, nil
 }

@@ -46,7 +46,7 @@ func (s *session) printPending(release *ententev1.PendingRelease) error {
 	if s.out.json {
 		return s.out.lineWithForms(release, release.GetForms())
 	}
-	err := s.out.printf("%x@%d\n", release.GetRecordId(), release.GetVersion())
+	err := s.out.printf("%x@%d-%x\n", release.GetRecordId(), release.GetVersion(), release.GetState())
 	if err != nil {
 		return err
 	}
@@ -84,22 +84,22 @@ func (s *session) printPending(release *ententev1.PendingRelease) error {
 
 func approveCommand(env Env) *cobra.Command {
 	c := decideCommand(env, true)
-	c.Use = "approve RECORD-ID[@VERSION]…"
+	c.Use = "approve RECORD-ID[@VERSION-STATE]…"
 	c.Short = "let releases go that wait for a second person"
-	c.Long = "Lets releases go that wait for a second person, by record id. With @VERSION, as `entente pending` shows it, only that version\n" +
-		"goes; without, the version that is pending now is looked up and sent along. A record that changes meanwhile stays pending.\n" +
-		"Who asked for a release cannot approve it."
-	c.Example = "  entente approve 00112233445566778899aabbccddeeff@2 --config officer.yaml\n" +
+	c.Long = "Lets releases go that wait for a second person, by record id. With @VERSION-STATE, as `entente pending` shows it, only that\n" +
+		"version goes, to those audiences and in those forms; with @VERSION, or without, what is pending now is looked up and sent\n" +
+		"along. A record that changes meanwhile stays pending. Who asked for a release cannot approve it."
+	c.Example = "  entente approve 00112233445566778899aabbccddeeff@2-8f3a01c2d4e5b697 --config officer.yaml\n" +
 		"  entente approve 00112233445566778899aabbccddeeff --reason \"seen with the unit\" --config officer.yaml"
 	return c
 }
 
 func refuseCommand(env Env) *cobra.Command {
 	c := decideCommand(env, false)
-	c.Use = "refuse RECORD-ID[@VERSION]… --reason TEXT"
+	c.Use = "refuse RECORD-ID[@VERSION-STATE]… --reason TEXT"
 	c.Short = "end releases that wait for a second person"
-	c.Long = "Ends releases that wait for a second person, by record id, and says why. What stands released already stays. With @VERSION, as\n" +
-		"`entente pending` shows it, only that version is refused; without, the version that is pending now is looked up and sent along."
+	c.Long = "Ends releases that wait for a second person, by record id, and says why. What stands released already stays. With @VERSION-STATE,\n" +
+		"as `entente pending` shows it, only just that is refused; without, what is pending now is looked up and sent along."
 	c.Example = "  entente refuse 00112233445566778899aabbccddeeff@2 --reason \"the source is at risk\" --config officer.yaml"
 	return c
 }
@@ -120,7 +120,7 @@ func decideCommand(env Env, approve bool) *cobra.Command {
 			request := &ententev1.DecideReleaseRequest{Consultation: why, Approve: approve, Reason: reason}
 			err = parseDecided(request, args)
 			if err == nil {
-				err = s.lookUpVersions(ctx, request)
+				err = s.lookUpPending(ctx, request)
 			}
 			if err != nil {
 				return err
@@ -134,7 +134,7 @@ func decideCommand(env Env, approve bool) *cobra.Command {
 	return c
 }
 
-// parseDecided reads ID or ID@VERSION; a version that is not given is 0.
+// parseDecided reads ID, ID@VERSION or ID@VERSION-STATE; what is not given is 0.
 func parseDecided(request *ententev1.DecideReleaseRequest, args []string) error {
 	for _, arg := range args {
 		text, versionText, versioned := strings.Cut(arg, "@")
@@ -142,51 +142,61 @@ func parseDecided(request *ententev1.DecideReleaseRequest, args []string) error 
 		if err != nil {
 			return err
 		}
-		version := uint64(0)
+		versionText, stateText, stated := strings.Cut(versionText, "-")
+		var version, state uint64
 		if versioned {
 			version, err = strconv.ParseUint(versionText, 10, 64)
 		}
 		if err != nil || versioned && version == 0 {
 			return UsageErrorf("%q: the version after \"@\" is a number from 1", arg)
 		}
+		if stated {
+			state, err = strconv.ParseUint(stateText, 16, 64)
+		}
+		if err != nil {
+			return UsageErrorf("%q: what comes after \"-\" is as `entente pending` shows it", arg)
+		}
 		request.RecordIds = append(request.RecordIds, id)
-		request.Versions = append(request.Versions, version)
+		request.Versions, request.States = append(request.Versions, version), append(request.States, state)
 	}
 	return nil
 }
 
-// lookUpVersions fills in the versions that are pending now, for the records whose version was not given.
-func (s *session) lookUpVersions(ctx context.Context, request *ententev1.DecideReleaseRequest) error {
+// lookUpPending fills in what is pending now, for the records of which it was not given.
+func (s *session) lookUpPending(ctx context.Context, request *ententev1.DecideReleaseRequest) error {
 	missing := map[string]bool{}
 	for i, id := range request.GetRecordIds() {
-		if request.GetVersions()[i] == 0 {
+		if request.GetStates()[i] == 0 {
 			missing[string(id)] = true
 		}
 	}
 	if len(missing) == 0 {
 		return nil
 	}
-	versions := map[string]uint64{}
+	found := map[string]*ententev1.PendingRelease{}
 	for release, err := range s.client.ListPending(ctx, &ententev1.ListPendingRequest{Consultation: request.GetConsultation()}) {
 		if err != nil {
-			return fmt.Errorf("look up the pending versions: %w", err)
+			return fmt.Errorf("look up what is pending: %w", err)
 		}
 		if missing[string(release.GetRecordId())] {
-			versions[string(release.GetRecordId())] = release.GetVersion()
+			found[string(release.GetRecordId())] = release
 		}
-		if len(versions) == len(missing) {
+		if len(found) == len(missing) {
 			break
 		}
 	}
 	for i, id := range request.GetRecordIds() {
-		if request.GetVersions()[i] != 0 {
+		if request.GetStates()[i] != 0 {
 			continue
 		}
-		version, pending := versions[string(id)]
-		if !pending {
+		release := found[string(id)]
+		if release == nil {
 			return UsageErrorf("no release of record %s waits for a decision; nothing was decided (`entente pending` lists what waits)", hex.EncodeToString(id))
 		}
-		request.Versions[i] = version
+		request.States[i] = release.GetState()
+		if request.GetVersions()[i] == 0 {
+			request.Versions[i] = release.GetVersion()
+		}
 	}
 	return nil
 }

@@ -50,6 +50,7 @@ func (s *stage) decide(officer *client.Client, releases []*ententev1.PendingRele
 	decision := &ententev1.DecideReleaseRequest{Consultation: consultation(nil), Approve: true}
 	for _, one := range releases {
 		decision.RecordIds, decision.Versions = append(decision.RecordIds, one.GetRecordId()), append(decision.Versions, one.GetVersion())
+		decision.States = append(decision.States, one.GetState())
 	}
 	verdicts, err := officer.DecideRelease(s.ctx, decision)
 	if err != nil {

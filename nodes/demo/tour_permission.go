@@ -75,7 +75,7 @@ func (t *tour) makes(s *stage) error {
 		return err
 	}
 	// Later nothing waits any more.
-	_, err = t.do(s, command{line: fmt.Sprintf("approve %x@1 --config @XB/%s.yaml", record.GetRecordId(), approverName), then: cli.ExitRejected})
+	_, err = t.do(s, command{line: fmt.Sprintf("approve %x --config @XB/%s.yaml", record.GetRecordId(), approverName), then: cli.ExitUsage})
 	return err
 }
 

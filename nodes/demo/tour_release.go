@@ -98,13 +98,14 @@ func (t *tour) fourEyes(s *stage, _ *tally) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.do(s, command{line: "pending --config @XA/" + approverName + ".yaml",
+	listed, err := t.do(s, command{line: "pending --config @XA/" + approverName + ".yaml",
 		only: []string{id, "  reference", "  asked by", "  to", "  because", "  COORD", "    body."}})
 	if err != nil {
 		return err
 	}
-	approve := fmt.Sprintf("approve %s@%d --config @XA/", id, record.GetRecord().GetEnvelope().GetVersion())
-	t.say("The analyst may decide on releases too, but not on this one. Then the second officer, about just the version that was looked at:")
+	approve := "approve " + wordWith(listed, id) + " --config @XA/"
+	t.say("The analyst may decide on releases too, but not on this one. Then the second officer, about just what was looked at: a version, its " +
+		"readers and their forms:")
 	t.found.sameOfficer, err = t.do(s, command{line: approve + "officer.yaml", code: cli.ExitRejected, then: cli.ExitRejected})
 	if err != nil {
 		return err
@@ -202,4 +203,14 @@ func audienceKey(audiences []*ententev1.Audience) string {
 		parts = append(parts, string(content))
 	}
 	return strings.Join(parts, "\x00")
+}
+
+// wordWith is the first word of an output that begins with a text; the text itself where there is none.
+func wordWith(output, begin string) string {
+	for _, word := range strings.Fields(output) {
+		if strings.HasPrefix(word, begin) {
+			return word
+		}
+	}
+	return begin
 }

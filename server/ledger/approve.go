@@ -2,8 +2,11 @@ package ledger
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/server/store"
@@ -17,6 +20,7 @@ type Pending struct {
 	Grounds   uint8 // those that are not approved; see Config.Sensitive
 	Audiences []*ententev1.Audience
 	Proposer  string
+	State     uint64 // of all that waits: a decision repeats it
 }
 
 // ListPending gives the releases that wait for a second person, by record in the order of ids, beginning after one, and
@@ -36,12 +40,12 @@ func (l *Ledger) ListPending(after RecordID, limit int) (list []Pending, more bo
 		if len(list) == limit {
 			return list, true
 		}
-		one := Pending{Record: id, Authority: r.authority, Version: r.version}
+		one := Pending{Record: id, Authority: r.authority, Version: r.version, State: r.waitingState()}
 		for _, in := range r.waitingFor() {
 			one.Grounds |= r.sensitive &^ in.approved
 			one.Audiences = append(one.Audiences, in.audience)
-			if in.proposer != "" {
-				one.Proposer = in.proposer
+			for _, name := range proposers(in.proposer) {
+				one.Proposer = strings.Join(addProposer(strings.Split(one.Proposer, ", "), name), ", ")
 			}
 		}
 		list = append(list, one)
@@ -57,10 +61,25 @@ func (r *record) waitingFor() []intent {
 	return slices.DeleteFunc(slices.Clone(r.intents.list), func(in intent) bool { return r.sensitive&^in.approved == 0 })
 }
 
+// waitingState stands for all that an approval of a record lets go: version, edition, audiences and forms, with who asked for them.
+// What comes or changes after somebody has looked gives another one.
+func (r *record) waitingState() uint64 {
+	w := writer{}
+	w.uint(r.version)
+	w.uint(uint64(r.edition))
+	w.b = append(w.b, r.sensitive)
+	if r.intents != nil {
+		w.b = append(w.b, r.intents.key...)
+	}
+	sum := sha256.Sum256(w.b)
+	return binary.BigEndian.Uint64(sum[:8])
+}
+
 // Decision is a second person's decision on what of records waits for it.
 type Decision struct {
 	Records  []RecordID
 	Versions []uint64 // of each, that was looked at
+	States   []uint64 // of each, as Pending.State said
 	Approve  bool
 	Reason   string
 	Officer  string // who decides
@@ -74,11 +93,11 @@ func (l *Ledger) Decide(ctx context.Context, d Decision) ([]*ententev1.Verdict, 
 	err := l.submitEach(ctx, len(d.Records), func(b *batch, i int) error {
 		id := d.Records[i]
 		verdicts[i] = &ententev1.Verdict{RecordId: slices.Clone(id[:])}
-		var version uint64
-		if i < len(d.Versions) {
-			version = d.Versions[i]
+		var version, state uint64
+		if i < len(d.Versions) && i < len(d.States) {
+			version, state = d.Versions[i], d.States[i]
 		}
-		return b.decidePending(by, id, version, d, verdicts[i])
+		return b.decidePending(by, id, version, state, d, verdicts[i])
 	})
 	if err != nil {
 		return nil, fmt.Errorf("decide on releases: %w", err)
@@ -86,7 +105,7 @@ func (l *Ledger) Decide(ctx context.Context, d Decision) ([]*ententev1.Verdict, 
 	return verdicts, nil
 }
 
-func (b *batch) decidePending(by *ententev1.AuditActor, id RecordID, version uint64, d Decision, verdict *ententev1.Verdict) error {
+func (b *batch) decidePending(by *ententev1.AuditActor, id RecordID, version, state uint64, d Decision, verdict *ententev1.Verdict) error {
 	r := b.record(id)
 	if r == nil || len(r.waitingFor()) == 0 || r.withdrawn {
 		reject(verdict, "record_ids", "names no release that waits for a second person")
@@ -97,8 +116,12 @@ func (b *batch) decidePending(by *ententev1.AuditActor, id RecordID, version uin
 		reject(verdict, "versions", "is not the version that waits now: look at it again")
 		return nil
 	}
+	if state != r.waitingState() {
+		reject(verdict, "states", "is not what waits now: an audience or a form has come or changed; look at it again")
+		return nil
+	}
 	for _, in := range r.waitingFor() {
-		if b.l.cfg.SecondPerson == nil || !b.l.cfg.SecondPerson(d.Officer, in.proposer) {
+		if !b.l.secondPerson(d.Officer, in) {
 			reject(verdict, "record_ids", "names a release that the same officer asked for: a second person decides")
 			return nil
 		}
@@ -119,6 +142,19 @@ func (b *batch) decidePending(by *ententev1.AuditActor, id RecordID, version uin
 		method = "approve"
 	}
 	return b.setAudiences(by, id, list, false, act{operation: alteration, method: method, note: d.Reason, recipient: audienceWords(list)}, verdict)
+}
+
+// secondPerson tells whether an officer is another one than each who asked for a release.
+func (l *Ledger) secondPerson(officer string, in intent) bool {
+	if l.cfg.SecondPerson == nil {
+		return false
+	}
+	for _, one := range proposers(in.proposer) {
+		if !l.cfg.SecondPerson(officer, one) {
+			return false
+		}
+	}
+	return true
 }
 
 // Selection names own records of an authority. What is given adds up.

@@ -9,11 +9,22 @@ import (
 	"entente.example/entente/server/ledger"
 )
 
+// waiting is what of a record waits for a second person; the zero value where nothing does.
+func (n *node) waiting(reference string) ledger.Pending {
+	list, _ := n.ListPending(ledger.RecordID{}, 1<<20)
+	for _, one := range list {
+		if one.Record == n.id(reference) {
+			return one
+		}
+	}
+	return ledger.Pending{}
+}
+
 func (n *node) decide(officer string, approve bool, version uint64, references ...string) []*ententev1.Verdict {
 	n.w.t.Helper()
 	d := ledger.Decision{Approve: approve, Reason: "looked at", Officer: officer}
 	for _, reference := range references {
-		d.Records, d.Versions = append(d.Records, n.id(reference)), append(d.Versions, version)
+		d.Records, d.Versions, d.States = append(d.Records, n.id(reference)), append(d.Versions, version), append(d.States, n.waiting(reference).State)
 	}
 	return must(n.Decide(as(officer), d))(n.w.t)
 }
@@ -210,4 +221,54 @@ func manyReferences(n int) []string {
 		list = append(list, fmt.Sprint("r", i))
 	}
 	return list
+}
+
+// TestOnlyWhatWasLookedAtIsLetGo: what the proposer adds or changes between the look and the decision stays pending.
+func TestOnlyWhatWasLookedAtIsLetGo(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(xa *node)
+		goes   bool
+	}{
+		{"nothing has changed", func(*node) {}, true},
+		{"an audience has come", func(xa *node) { xa.release(false, "p1", toMembers("XC")) }, false},
+		{"the form has changed", func(xa *node) { xa.release(false, "p1", toMembers("XB")) }, false},
+		{"the same was asked for again", func(xa *node) { xa.release(false, "p1", withoutNotes(toMembers("XB"))) }, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newPolicedWorld(t)
+			xa := w.start("XA", true)
+			xa.pushAs("vera", victim(noted(person("p1", 1, "One", withoutNotes(toMembers("XB"))), "secret")))
+			seen := xa.waiting("p1").State
+			test.change(xa)
+			d := ledger.Decision{Records: []ledger.RecordID{xa.id("p1")}, Versions: []uint64{1}, States: []uint64{seen}, Approve: true, Officer: "otto"}
+			v := must(xa.Decide(as("otto"), d))(t)[0]
+			if went := xa.stands("XB", "p1") + xa.stands("XC", "p1"); (went > 0) != test.goes {
+				t.Errorf("%v: it stands %d times", v, went)
+			}
+		})
+	}
+}
+
+// TestWhoPushesACorrectionTakesNobodysPlace: who asked for a release does not decide on it because somebody has corrected the record.
+func TestWhoPushesACorrectionTakesNobodysPlace(t *testing.T) {
+	w := newPolicedWorld(t)
+	xa := w.start("XA", true)
+	xa.pushAs("vera", victim(person("p1", 1, "One", toMembers("XB"))))
+	xa.pushAs("otto", victim(person("p1", 2, "Two")))
+	for _, officer := range []string{"vera", "otto"} {
+		if v := xa.decide(officer, true, 2, "p1")[0]; v.GetOutcome() == accepted || xa.stands("XB", "p1") != 0 {
+			t.Errorf("%s, who had a part in it, let it go: %v", officer, v)
+		}
+	}
+	if asked := xa.waiting("p1").Proposer; asked != "vera, otto" {
+		t.Errorf("asked by %q", asked)
+	}
+	xa = w.restarted(xa, "XA")
+	if v := xa.decide("vera", true, 2, "p1")[0]; v.GetOutcome() == accepted {
+		t.Error("after a restart who asked lets it go")
+	}
+	if v := xa.decide("anna", true, 2, "p1")[0]; v.GetOutcome() != accepted || xa.stands("XB", "p1") != 1 {
+		t.Errorf("a third person cannot let it go: %v", v)
+	}
 }

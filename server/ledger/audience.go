@@ -29,7 +29,7 @@ type intent struct {
 	present  memberSet
 	cut      string // the encoded treatment, "" for whole
 	approved uint8  // the grounds for which a second person has let it go; see Config.Sensitive
-	proposer string // who asked: an officer's or a system's name; "" for a system that named nobody
+	proposer string // who asked: the names of officers or systems, see proposers; "" for a system that named nobody
 }
 
 // beforeApprovals is approved of what was released before a second person was asked: it stays.
@@ -308,6 +308,21 @@ func mergeIntents(in *intents, more []intent) []intent {
 		}
 	}
 	return list
+}
+
+// Whoever had a part in what waits is a proposer of it: who asked for the release, and who pushed what waits since. The names
+// stand in one text, with a byte between them that no name of a certificate has.
+const proposerEnd = "\x00"
+
+func proposers(text string) []string { return strings.Split(text, proposerEnd) }
+
+// addProposer adds a name to others, each once; an empty one adds nothing, and an empty list is that of nobody.
+func addProposer(names []string, name string) []string {
+	names = slices.DeleteFunc(names, func(one string) bool { return one == "" || one == name })
+	if name != "" {
+		names = append(names, name)
+	}
+	return names
 }
 
 // keepApprovals is a new list of intents with the approvals that those in force have in the same form.

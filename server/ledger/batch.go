@@ -225,7 +225,10 @@ func (b *batch) heldPlaces(n Name) []heldPlace {
 	return b.l.state.held[n]
 }
 
-func (b *batch) dependents(n Name) []RecordID {
+// dependents gives the own records that name a record, and those that were made from them.
+func (b *batch) dependents(n Name) []RecordID { return b.withMade(b.naming(n)) }
+
+func (b *batch) naming(n Name) []RecordID {
 	known, more := b.l.state.dependents[n], b.names[n]
 	if len(more) == 0 {
 		return known

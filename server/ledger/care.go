@@ -88,6 +88,13 @@ func (r *record) reviewFrom() (from, said int64) {
 	return r.care.reviewed, said
 }
 
+// over tells whether the time of a record has ended, by the clock that hides. That it is still here, under a hold or until it is
+// erased, brings it to nobody.
+func (l *Ledger) over(r *record) bool {
+	hide, _ := l.cfg.Expiry()
+	return r.retain != 0 && r.retain <= hide.Unix()
+}
+
 // legalHold is the hold on a record as it is told; nil: none.
 func (r *record) legalHold(now time.Time) *ententev1.LegalHold {
 	if !r.heldAt(now) {
@@ -171,8 +178,11 @@ func (l *Ledger) Restrict(ctx context.Context, authority string, refs []string, 
 		if lift {
 			c.why = ""
 		}
-		if r.withdrawn && !lift {
+		switch {
+		case r.withdrawn && !lift:
 			return violation("provider_reference", "names a record that is withdrawn: it stands nowhere")
+		case lift && l.over(r):
+			return violation("provider_reference", "names a record whose retention is over: it goes to nobody any more")
 		}
 		return nil
 	})
@@ -194,8 +204,11 @@ func (l *Ledger) Hold(ctx context.Context, authority string, refs []string, lift
 			c.holdReason, c.holdUntil = "", 0
 			return nil
 		}
-		if !until.After(b.now) {
+		switch {
+		case !until.After(b.now):
 			return violation("until", "is not later than now")
+		case l.cfg.Renewable == nil || !l.cfg.Renewable(b.now, until):
+			return violation("until", "is later than the member's profile of retention allows from now: a hold is renewed when it ends")
 		}
 		c.holdReason, c.holdUntil = reason, until.Unix()
 		return nil
@@ -214,6 +227,8 @@ func (l *Ledger) Renew(ctx context.Context, authority string, refs []string, unt
 		switch {
 		case r.withdrawn:
 			return violation("provider_reference", "names a record that is withdrawn")
+		case l.over(r):
+			return violation("provider_reference", "names a record whose retention is over: it was to be renewed before")
 		case !until.After(b.now):
 			return violation("retain_until", "is not later than now")
 		case l.cfg.Renewable == nil || !l.cfg.Renewable(b.now, until):

@@ -209,3 +209,51 @@ func TestARecordPushedAndRenewedInOneCommitIsTheSameForAll(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsOverComesBackToNobody: a hold, or a clock by which nothing is erased, keeps a record at home after its end, and is no way
+// around it.
+func TestWhatIsOverComesBackToNobody(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		hold bool
+	}{{"under a hold", true}, {"while nothing is erased", false}} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newPolicedWorld(t)
+			var erase time.Time
+			w.configure = func(c *ledger.Config) {
+				policed(c)
+				c.Expiry = func() (time.Time, time.Time) { return w.now, erase }
+			}
+			xa, xb := w.start("XA", true), w.start("XB", true)
+			xa.push(until(person("p1", 1, "One", toMembers("XB")), w.now.Add(day)))
+			replicate(xa, xb, "XA", "XB")
+			if test.hold {
+				xa.hold(false, "p1", w.now.Add(90*day))
+				erase = w.now.Add(30 * day)
+			}
+			w.now = w.now.Add(30 * day)
+			xa.expire()
+			before := xa.stands("XB", "p1")
+			for name, v := range map[string]*ententev1.Verdict{
+				"released to another": xa.release(false, "p1", toMembers("XC")),
+				"renewed":             xa.renew("p1", w.now.Add(100*day)),
+			} {
+				if v.GetOutcome() == accepted {
+					t.Errorf("it can be %s", name)
+				}
+			}
+			if xa.stands("XC", "p1") != 0 || xa.stands("XB", "p1") > before {
+				t.Error("it stands for somebody again")
+			}
+		})
+	}
+}
+
+func TestAHoldEndsWithinTheProfile(t *testing.T) {
+	w := newPolicedWorld(t)
+	xa := w.start("XA", true)
+	xa.push(person("p1", 1, "One"))
+	if v := must(xa.Hold(as("vera"), "Central Unit", []string{"p1"}, false, "a court", w.now.AddDate(6, 0, 0)))(t)[0]; v.GetOutcome() == accepted {
+		t.Error("a hold of six years")
+	}
+}

@@ -92,3 +92,14 @@ func (l *Ledger) HeldBack(id RecordID) bool {
 	r := l.state.records[id]
 	return r != nil && !r.withdrawn && !r.fresh && r.recovered()
 }
+
+// WaitingState is Pending.State of a record, also of one that is not listed because it is restricted or over.
+func (l *Ledger) WaitingState(id RecordID) uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	r := l.state.records[id]
+	if r == nil {
+		return 0
+	}
+	return r.waitingState()
+}

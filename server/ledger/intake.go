@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -203,9 +204,9 @@ func proposer(by *ententev1.AuditActor) string {
 	return ""
 }
 
-// names resolves the records that a record names: by its body, and, at the end, those of other members that it was made
-// from; sources is how many these are. A reference of the provider is one of the same authority. What it was made from at
-// home is the owner's business, and no limit.
+// names resolves the records that a record names: by its body, and, at the end, those that it was made from; sources is how
+// many these are. A reference of the provider is one of the same authority. An own record that something was made from is no
+// limit itself, that is the owner's business; it leads to what it was made from in turn, see origins.
 func (l *Ledger) names(authority string, self RecordID, r *ententev1.Record) (names []Name, sources int, wrong []*ententev1.FieldViolation) {
 	for _, named := range namesOf(r.GetBody()) {
 		n, err := l.resolveRef(authority, named.ref)
@@ -226,8 +227,11 @@ func (l *Ledger) names(authority string, self RecordID, r *ententev1.Record) (na
 			wrong = append(wrong, &ententev1.FieldViolation{Field: fmt.Sprintf("envelope.source_refs[%d]", i), Reason: err.Error()})
 			continue
 		}
-		if n.Owner != l.cfg.Self && !slices.Contains(names[ends:], n) {
+		if !slices.Contains(names[ends:], n) {
 			names = append(names, n)
+		}
+		if len(names)-ends > maxOrigins {
+			return names, len(names) - ends, append(wrong, tooManyOrigins()...)
 		}
 	}
 	return names, len(names) - ends, wrong
@@ -259,7 +263,7 @@ func (p *prepared) wantedBeside(was *intents) ([]intent, string, error) {
 	who := proposer(p.by)
 	for i := range list {
 		if who != "" && p.event.sensitive&^list[i].approved != 0 {
-			list[i].proposer = who
+			list[i].proposer = strings.Join(addProposer(proposers(list[i].proposer), who), proposerEnd)
 		}
 	}
 	key, err := encodeIntents(list)
@@ -392,6 +396,7 @@ func (b *batch) addVersion(p *prepared, known *record, e *recordEvent, newest bo
 			b.names[n] = append(b.names[n], p.id)
 		}
 	}
+	b.queue = append(b.queue, b.withMade([]RecordID{p.id})[1:]...) // it may come from others' records now, or under stricter conditions
 	if isLibrary(r.kind) && isNew {
 		b.library = append(b.library, LibraryRef{Owner: b.l.cfg.Self, Record: p.id, Kind: r.kind})
 	}

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -37,7 +38,8 @@ type permit struct {
 const NoteExport = "export"
 
 // What an owner may send of permissions: recipients in one (OnwardPermission.recipients), and how many of one record are looked
-// at. Each is asked whenever something made from the record is planned; more are kept unread, like what is not understood.
+// at, those that end last. Each is asked whenever something made from the record is planned; more are kept unread, like what is
+// not understood.
 const (
 	maxRecipients = 256
 	maxPermits    = 1024
@@ -98,14 +100,24 @@ func (l *Ledger) Permissions(n Name) []Permission {
 // is still held; both by streams that may be shown.
 func (l *Ledger) inForce(p *permit, held []heldPlace, stream func(no uint32) *streamState) bool {
 	shown := func(s *streamState) bool { return s != nil && !s.hidden && !s.frozen && !l.left(s) }
-	return !p.gone && p.holder == l.cfg.Self && l.cfg.Now().Unix() < p.until && p.about != (placeKey{}) &&
+	return !p.gone && p.holder == l.cfg.Self && l.permitClock() < p.until && p.about != (placeKey{}) &&
 		shown(stream(p.at.stream)) && shown(stream(p.about.stream)) &&
 		slices.ContainsFunc(held, func(at heldPlace) bool { return at.stream == p.about.stream && at.sequence == p.about.sequence })
 }
 
+// permitClock is the time, in seconds since 1970, by which permissions end: the later of the own clock and of what hides records,
+// so that a clock that is behind lengthens none.
+func (l *Ledger) permitClock() int64 {
+	hide, _ := l.cfg.Expiry()
+	return max(l.cfg.Now().Unix(), hide.Unix())
+}
+
 // permitted is world.permitted.
 func (b *batch) permitted(n Name, purpose ententev1.Purpose) memberSet {
-	var set memberSet
+	if n.Owner == b.l.cfg.Self {
+		return b.permittedThrough(n, purpose)
+	}
+	set := b.readersOf(n)
 	for _, p := range b.receivedPermits(n) {
 		if b.l.inForce(p, b.heldPlaces(n), b.stream) && (b.l.cfg.Compatible == nil || b.l.cfg.Compatible(p.purpose, purpose)) {
 			set = set.union(p.recipients)
@@ -136,7 +148,8 @@ func (b *batch) takePermission(s *streamState, v stream.Verified) {
 		b.permits[p.at] = p
 		return
 	}
-	if len(b.receivedPermits(p.name)) >= maxPermits {
+	list, taken := addPermit(slices.Clone(b.receivedPermits(p.name)), p)
+	if !taken {
 		return
 	}
 	for _, at := range b.heldPlaces(p.name) {
@@ -145,9 +158,22 @@ func (b *batch) takePermission(s *streamState, v stream.Verified) {
 			p.about = placeKey{stream: at.stream, sequence: at.sequence}
 		}
 	}
-	b.received[p.name] = append(slices.Clone(b.receivedPermits(p.name)), p)
+	b.received[p.name] = list
 	b.runOut = append(b.runOut, p.endsAt())
 	b.queue = append(b.queue, b.dependents(p.name)...)
+}
+
+// addPermit adds a permission to the list of those about one record. Of more than are looked at, those that end first make way:
+// what has run out costs no permission its place, and a start, which reads them all again, comes to the same.
+func addPermit(list []*permit, p *permit) ([]*permit, bool) {
+	if len(list) < maxPermits {
+		return append(list, p), true
+	}
+	first := slices.MinFunc(list, func(a, b *permit) int { return cmp.Compare(a.until, b.until) })
+	if p.until <= first.until {
+		return list, false
+	}
+	return append(slices.DeleteFunc(list, func(have *permit) bool { return have == first }), p), true
 }
 
 // findGiven finds the entry that an own permission is about which has come back.
@@ -245,8 +271,9 @@ func (s *state) readPermission(str *streamState, n uint64, e *storedEntry) {
 		s.permits[p.at] = p
 		return
 	}
-	if len(s.received[p.name]) < maxPermits {
-		s.received[p.name] = append(s.received[p.name], p)
+	list, taken := addPermit(s.received[p.name], p)
+	if taken {
+		s.received[p.name] = list
 		s.runOut.add(p.endsAt())
 	}
 }
@@ -361,6 +388,8 @@ func (b *batch) mayPermit(id RecordID, ask Permit) error {
 	switch {
 	case r == nil || r.pos == 0 || r.withdrawn || r.erased:
 		return &PermitError{"provider_reference", "names no record of this authority that stands"}
+	case b.fromOthers(r):
+		return &PermitError{"provider_reference", "names a record that was made from others' records: their owners permit what is made from it"}
 	case ask.Holder == b.l.cfg.Self || !d.Roster.Active(ask.Holder):
 		return &PermitError{"holder", "is not another member in good standing"}
 	case len(ask.Recipients) == 0 && !ask.Export:
@@ -539,7 +568,7 @@ func (l *Ledger) ListPermissions(authority string, received bool) []*ententev1.H
 // reads it. The caller holds the lock.
 func (l *Ledger) givenInForce(p *permit) bool {
 	r := l.state.records[p.name.Record]
-	if r == nil || l.cfg.Now().Unix() >= p.until {
+	if r == nil || l.permitClock() >= p.until {
 		return false
 	}
 	return slices.ContainsFunc(r.places, func(at place) bool {

@@ -34,7 +34,8 @@ type world struct {
 	// readersOf gives the members that may read a record by entries that stand now: for an own record the readers of its
 	// places, for another member's record the readers of the shared streams that brought it, and its owner.
 	readersOf func(n Name) memberSet
-	// permitted gives the members to whom what was made from another member's record may go by that member's permission.
+	// permitted gives the members to whom what was made from a record may go: of another member's record those who read it, and
+	// whom that member permits; of an own one those to whom all may go that it was made from in turn.
 	permitted func(n Name, purpose ententev1.Purpose) memberSet
 	// unfit tells whether a record that was made from others' lacks what their conditions, as they are held now, demand.
 	unfit func(r *record) bool
@@ -151,9 +152,11 @@ func (w world) limit(r *record) memberSet {
 	}
 	var limit memberSet
 	for i, n := range r.names {
-		readers := w.readersOf(n)
+		var readers memberSet
 		if i >= len(r.names)-r.sources {
-			readers = readers.union(w.permitted(n, r.purpose))
+			readers = w.permitted(n, r.purpose)
+		} else {
+			readers = w.readersOf(n)
 		}
 		if i == 0 {
 			limit = readers

@@ -223,3 +223,24 @@ func (w *world) restarted(n *node, id member.ID) *node {
 	}
 	return again
 }
+
+// TestAProjectTakesOnlyRecordsOfItsPurpose: a record processed for something else is refused, pushed to the project as released to it.
+func TestAProjectTakesOnlyRecordsOfItsPurpose(t *testing.T) {
+	w := newPolicedWorld(t)
+	xa := w.start("XA", true)
+	other := person("p1", 1, "One", toProject())
+	other.Record.Envelope.Purpose = ententev1.Purpose_PURPOSE_WARN
+	if v := must(xa.Push(as("vera"), "Central Unit", []ledger.Item{other}))(t)[0]; v.GetOutcome() == accepted || v.GetViolations()[0].GetField() != "audiences[0].project.project_id" {
+		t.Errorf("pushed to a project of another purpose: %v", v)
+	}
+	home := person("p2", 1, "Two")
+	home.Record.Envelope.Purpose = ententev1.Purpose_PURPOSE_WARN
+	xa.push(home)
+	if v := xa.release(false, "p2", toProject()); v.GetOutcome() == accepted {
+		t.Errorf("released to a project of another purpose: %v", v)
+	}
+	xa.push(person("p3", 1, "Three"))
+	if v := xa.release(false, "p3", toProject()); v.GetOutcome() != accepted {
+		t.Errorf("a record of the project's purpose: %v", v)
+	}
+}

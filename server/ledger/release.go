@@ -71,6 +71,8 @@ func (b *batch) intended(from source, id RecordID, known *record, list []intent,
 		return refuse("provider_reference", "names a record whose content has been erased")
 	case known.withdrawn:
 		return refuse("provider_reference", "names a record that is withdrawn; only a higher version can be released")
+	case len(list) > 0 && b.l.over(known):
+		return refuse("provider_reference", "names a record whose retention is over: nothing of it is released any more")
 	}
 	asked := list
 	if replace {

@@ -71,14 +71,17 @@ func (a agenda) take(by int64) []dueItem {
 
 // Expire ends what is over by the clock of expiry: an own record lapses, which takes it back from all readers and erases it at
 // home, unless a legal hold is on it; a received one is erased, and the next receipt says so. What was made from others'
-// records by a permission that has run out by the node's own clock falls. It is called regularly; where nothing is due it costs
+// records by a permission that has run out by the clock that hides falls. It is called regularly; where nothing is due it costs
 // nothing. It says how many lapsed and how many were erased.
 //
 // If we crash here, a part is done; the agenda is read anew at the next start, and the rest follows.
 func (l *Ledger) Expire(ctx context.Context) (lapsed, erased int, err error) {
-	err = l.each(ctx, l.state.runOut, l.cfg.Now().Unix(), func(b *batch, item dueItem) error {
+	err = l.each(ctx, l.state.runOut, l.permitClock(), func(b *batch, item dueItem) error {
 		about := Name{Owner: b.stream(item.stream).owner, Record: item.id}
 		b.queue = append(b.queue, b.dependents(about)...)
+		if item.at > b.now.Unix() {
+			b.runOut = append(b.runOut, item) // by the members' clocks only: should these go back, its end still comes
+		}
 		return nil
 	}, func() {})
 	if err != nil {
@@ -197,7 +200,9 @@ func (b *batch) eraseHome(id RecordID) error {
 			continue
 		}
 		// The crime areas stay with the kind: by them a follower's filter finds the withdrawals.
-		gone := &recordEvent{id: e.id, version: e.version, kind: e.kind, authority: e.authority, receivedAt: e.receivedAt, previous: e.previous, crimes: e.crimes}
+		// The ids of what it was made from stay: what was made from it in turn is still under the conditions of their owners.
+		gone := &recordEvent{id: e.id, version: e.version, kind: e.kind, authority: e.authority, receivedAt: e.receivedAt, previous: e.previous, crimes: e.crimes,
+			names: e.names[len(e.names)-e.sources:], sources: e.sources}
 		gone.forms, err = b.carried(r, at, e.forms)
 		if err != nil {
 			return err
@@ -207,7 +212,7 @@ func (b *batch) eraseHome(id RecordID) error {
 			return fmt.Errorf("erase log %d: %w", at, err)
 		}
 	}
-	r.erased, r.names, r.sources, r.restriction, r.sensitive = true, nil, 0, nil, 0
+	r.erased, r.names, r.restriction, r.sensitive = true, r.madeFrom(), nil, 0
 	if !r.stands() {
 		r.forms = nil
 	}

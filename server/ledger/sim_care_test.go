@@ -34,7 +34,7 @@ func (s *sim) decide() {
 			version++
 		}
 		want := own.m.decide(ref, version, approve)
-		got, err := own.n.Decide(context.Background(), ledger.Decision{Records: []ledger.RecordID{own.n.id(ref)}, Versions: []uint64{version}, Approve: approve, Officer: "otto"})
+		got, err := own.n.Decide(context.Background(), ledger.Decision{Records: []ledger.RecordID{own.n.id(ref)}, Versions: []uint64{version}, States: []uint64{own.n.WaitingState(own.n.id(ref))}, Approve: approve, Officer: "otto"})
 		s.verdict(own, fmt.Sprintf("decide on %s v%d, approve %v", ref, version, approve), want, got, err)
 	})
 }

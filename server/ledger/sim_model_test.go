@@ -57,6 +57,7 @@ type modelRecord struct {
 
 	restricted bool
 	renewed    int64 // of the newest version; 0: as it says
+	reviewed   int64 // when it was renewed last
 }
 
 // retain is when a record must be gone.
@@ -185,7 +186,7 @@ func (m *model) withdraw(ref string, number uint64) ententev1.Outcome {
 func (m *model) release(p simPeople, ref string, audiences []modelAudience, replace bool) ententev1.Outcome {
 	audiences = p.said(audiences)
 	r := m.records[ref]
-	if !p.allowedAudiences(m.self, audiences) || r == nil || r.withdrawn || len(audiences) == 0 && !replace {
+	if !p.allowedAudiences(m.self, audiences) || r == nil || r.withdrawn || len(audiences) == 0 && !replace || len(audiences) > 0 && m.over(r) {
 		return rejected
 	}
 	list := replaced(r.audiences, audiences)
@@ -222,7 +223,7 @@ func (m *model) decide(ref string, version uint64, approve bool) ententev1.Outco
 func (m *model) restrict(ref string, lift bool) ententev1.Outcome {
 	r := m.records[ref]
 	switch {
-	case r == nil || len(r.versions) == 0 || r.withdrawn && !lift:
+	case r == nil || len(r.versions) == 0 || r.withdrawn && !lift || lift && m.over(r):
 		return rejected
 	case r.restricted == !lift:
 		return duplicate
@@ -234,14 +235,16 @@ func (m *model) restrict(ref string, lift bool) ententev1.Outcome {
 func (m *model) renew(ref string, until int64) ententev1.Outcome {
 	r := m.records[ref]
 	switch {
-	case r == nil || len(r.versions) == 0 || r.withdrawn:
+	case r == nil || len(r.versions) == 0 || r.withdrawn || m.over(r):
 		return rejected
-	case r.retain() == until:
+	case r.retain() == until && r.reviewed == m.now():
 		return duplicate
 	}
-	r.renewed = until
+	r.renewed, r.reviewed = until, m.now()
 	return accepted
 }
+
+func (m *model) over(r *modelRecord) bool { return len(r.versions) > 0 && r.retain() <= m.now() }
 
 // lapse ends what is over; it gives the content that is gone with it.
 func (m *model) lapse() []uint64 {
@@ -347,7 +350,13 @@ func (m *model) stands(p simPeople, ref string, holders, permitted func(modelNam
 	v := r.versions[r.top]
 	named := func(reader string) bool {
 		for _, n := range v.sources {
-			if n.owner != m.self && !slices.Contains(holders(n), reader) && !slices.Contains(permitted(n), reader) {
+			if n.owner == m.self {
+				if m.records[n.ref] == nil {
+					return false // nobody knows yet what it was made from
+				}
+				continue
+			}
+			if !slices.Contains(holders(n), reader) && !slices.Contains(permitted(n), reader) {
 				return false
 			}
 		}

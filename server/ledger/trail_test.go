@@ -140,7 +140,8 @@ func TestWhatCannotStandInTheTrailDoesNotHappen(t *testing.T) {
 	xb.push(person("b2", 1, "Two", toAll()), withdrawalOf("b1", 0))
 	w.now = w.now.Add(2 * day)
 	ctx := as("vera")
-	p1 := []string{"p1"}
+	xa.pushAs("vera", person("p4", 1, "Four", toMembers("XB")))
+	p1 := []string{"p4"}
 	acts := map[string]func() error{
 		"push": func() error {
 			_, err := xa.Push(ctx, "Central Unit", []ledger.Item{person("p3", 1, "Three", toAll())})
@@ -155,7 +156,7 @@ func TestWhatCannotStandInTheTrailDoesNotHappen(t *testing.T) {
 		"hold":     func() error { _, err := xa.Hold(ctx, "Central Unit", p1, false, "why", w.now.Add(day)); return err },
 		"renew":    func() error { _, err := xa.Renew(ctx, "Central Unit", p1, w.now.Add(9*day), "why"); return err },
 		"decide": func() error {
-			_, err := xa.Decide(ctx, ledger.Decision{Records: []ledger.RecordID{xa.id("p2")}, Versions: []uint64{1}, Approve: true, Officer: "otto"})
+			_, err := xa.Decide(ctx, ledger.Decision{Records: []ledger.RecordID{xa.id("p2")}, Versions: []uint64{1}, States: []uint64{xa.waiting("p2").State}, Approve: true, Officer: "otto"})
 			return err
 		},
 		"permit": func() error {

@@ -13,6 +13,9 @@ type Access struct {
 	Purpose ententev1.Purpose
 	// Clearance is the highest level that the asker may see; not given or not known: the lowest only.
 	Clearance ententev1.ClassificationLevel
+	// Officer is what the officer is cleared for whom the consultation names; not given: it names nobody. It is what counts
+	// for records of the own authority; it is part of Clearance for all others.
+	Officer ententev1.ClassificationLevel
 	// ProtectedReason says whether the consultation gives a reason for protected persons.
 	ProtectedReason bool
 	// Day is the time by which records expire, in Unix seconds; 0: not given, and nothing may be seen.
@@ -78,11 +81,13 @@ func (g Grants) AccessOf(caller member.Identity, c *ententev1.Consultation, day 
 		clearance = g.Systems[caller.Name].Clearance
 	}
 	clearance = clearanceOf(clearance)
+	var officer ententev1.ClassificationLevel
 	if c.GetOfficer() != "" {
-		clearance = min(clearance, clearanceOf(g.Officers[c.GetOfficer()].Clearance))
+		officer = clearanceOf(g.Officers[c.GetOfficer()].Clearance)
+		clearance = min(clearance, officer)
 	}
 	reason := strings.TrimSpace(c.GetProtectedReason()) != ""
-	return Access{Purpose: c.GetPurpose(), Clearance: clearance, ProtectedReason: reason, Day: day}
+	return Access{Purpose: c.GetPurpose(), Clearance: clearance, Officer: officer, ProtectedReason: reason, Day: day}
 }
 
 // MustName is MayAsk where somebody in person must stand behind the question: a system that names no officer is refused.

@@ -147,7 +147,9 @@ func TestAccessOf(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := &ententev1.Consultation{Purpose: 3, Officer: test.officer}
 			want := Access{Purpose: 3, Clearance: test.want, Day: 7}
-			if got := clearedGrants().AccessOf(test.caller, c, 7); got != want {
+			got := clearedGrants().AccessOf(test.caller, c, 7)
+			got.Officer = 0 // TestAnOfficersOwnClearanceCountsForOwnRecords looks at that
+			if got != want {
 				t.Errorf("want %+v, got %+v", want, got)
 			}
 		})

@@ -7,9 +7,22 @@ import (
 )
 
 // MayOwn says whether a system may see a record of its own authority: for a purpose that fits, as long as it is kept. What it
-// is cleared for is no question where it is the source.
+// is cleared for is no question where it is the source; what the officer is cleared for that it asks for, is.
 func MayOwn(a Access, l Label) bool {
-	return Compatible(l.Purpose, a.Purpose) && current(l, a.Day)
+	return Compatible(l.Purpose, a.Purpose) && current(l, a.Day) && officerCleared(a, l)
+}
+
+// MayListOwn says whether the lists of what is due, was sent and is permitted name a record of the system's own authority. To
+// the system by itself they name all: it may ask for any purpose, and must not lose sight of what it has to renew or to take
+// back. For an officer they name what fits the officer's purpose and clearance, over or not: what is over is still to be
+// withdrawn.
+func MayListOwn(a Access, l Label) bool {
+	return a.Officer == 0 || Compatible(l.Purpose, a.Purpose) && officerCleared(a, l)
+}
+
+// officerCleared says whether the officer that a question names, if any, is cleared for a record.
+func officerCleared(a Access, l Label) bool {
+	return a.Officer == 0 || levelOf(l.Level) <= clearanceOf(a.Officer)
 }
 
 // MayDecideOn says whether an officer who decides on a release may look at the record: it is asked about the record as a

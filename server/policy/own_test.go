@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
+	"entente.example/entente/proto/member"
 )
 
 func TestMayOwnAndMayDecideOn(t *testing.T) {
@@ -27,6 +28,39 @@ func TestMayOwnAndMayDecideOn(t *testing.T) {
 			test.label(&l)
 			if MayOwn(a, l) != test.own || MayDecideOn(a, l) != test.decide {
 				t.Errorf("own %v, decide %v", MayOwn(a, l), MayDecideOn(a, l))
+			}
+		})
+	}
+}
+
+func TestAnOfficersOwnClearanceCountsForOwnRecords(t *testing.T) {
+	tests := []struct {
+		name            string
+		system, officer string
+		purpose         ententev1.Purpose
+		level           ententev1.ClassificationLevel
+		retain          int64
+		shown, listed   bool
+	}{
+		{"a system by itself, not cleared", "team", "", criminal, confidential, 9, true, true},
+		{"a system by itself, of what is over", "team", "", criminal, confidential, 7, false, true},
+		{"a system by itself, for another purpose", "team", "", 7, confidential, 9, false, true},
+		{"a system for an officer who is cleared, not cleared itself", "team", "ann", criminal, confidential, 9, true, true},
+		{"a system for an officer, at the officer's clearance", "vault", "bob", criminal, restricted, 9, true, true},
+		{"a system for an officer, above the officer's clearance", "vault", "bob", criminal, confidential, 9, false, false},
+		{"a system for an officer without clearance, of what is not marked", "vault", "eve", criminal, 0, 9, false, false},
+		{"a system for an officer without clearance, of the lowest marking", "vault", "eve", criminal, official, 9, true, true},
+		{"a system for somebody unknown", "vault", "zoe", criminal, restricted, 9, false, false},
+		{"a system for an officer, for another purpose", "vault", "ann", 7, official, 9, false, false},
+		{"a system for an officer, of what is over", "vault", "ann", criminal, official, 7, false, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			a := clearedGrants().AccessOf(identity(member.KindSystem, test.system), &ententev1.Consultation{Purpose: test.purpose, Officer: test.officer}, 7)
+			l := soundLabel()
+			l.Level, l.RetainUntil = test.level, test.retain
+			if MayOwn(a, l) != test.shown || MayListOwn(a, l) != test.listed {
+				t.Errorf("shown %v, listed %v", MayOwn(a, l), MayListOwn(a, l))
 			}
 		})
 	}

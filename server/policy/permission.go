@@ -55,6 +55,15 @@ type Source struct {
 	Commitments [][32]byte // of the releases by which the holder has it
 	Label       Label
 	Readers     []member.ID // who reads the record as far as the holder knows, the owner included
+	// Made are the records of others that this one was made from, where the holder owns it, each with the permissions that the
+	// holder has for it. One that it does not hold any more is the zero Made, which frees nothing.
+	Made []Made
+}
+
+// Made is a record of another member that an own one was made from, with what its owner permits.
+type Made struct {
+	Source      Source
+	Permissions []Permission
 }
 
 // freed says whether a permission allows the use of one of the versions that are held.
@@ -88,10 +97,11 @@ func MayPassOn(source Source, use Use, permissions []Permission, now int64) bool
 
 // MayExport says whether what was made from a source may go into a file: of a record without H2 for a purpose that fits it,
 // and with H2 only by the owner's permission. Where the file is for a member, that member must read the source or be named in
-// the permission. What somebody owns, and exports for nobody else, needs no permission. now is in Unix seconds.
+// the permission. What somebody owns, and exports for nobody else, needs no permission but those of what it was made from: each of
+// that must be free for an export too. now is in Unix seconds.
 func MayExport(source Source, use Use, permissions []Permission, now int64) bool {
 	use.Export = true
-	if !source.usable(now) {
+	if !source.usable(now) || slices.ContainsFunc(source.Made, func(m Made) bool { return !MayExport(m.Source, use, m.Permissions, now) }) {
 		return false
 	}
 	if source.freed(use, permissions, now) {

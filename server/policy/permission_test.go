@@ -68,6 +68,19 @@ func TestFrees(t *testing.T) {
 	}
 }
 
+// madeOf makes a source an own one, which was made from another member's record.
+func madeOf(handling HandlingSet, permissions ...Permission) func(*Source) {
+	return func(s *Source) {
+		label := soundLabel()
+		label.RetainUntil, label.Handling = 3_000, handling
+		for i := range permissions {
+			permissions[i].Owner, permissions[i].Holder = "XD", "XA"
+		}
+		s.Holder = "XA"
+		s.Made = append(s.Made, Made{Permissions: permissions, Source: Source{Owner: "XD", Holder: "XA", Record: [16]byte{1}, Commitments: [][32]byte{{2}}, Label: label, Readers: []member.ID{"XD", "XA"}}})
+	}
+}
+
 func TestPassingOnAndExporting(t *testing.T) {
 	label := soundLabel()
 	label.RetainUntil = 3_000
@@ -110,6 +123,13 @@ func TestPassingOnAndExporting(t *testing.T) {
 		{"own H2 to nobody", func(s *Source) { s.Holder, s.Label.Handling = "XA", handlingH2 }, Use{Purpose: criminal}, nil, false, true},
 		{"own H2 to another member", func(s *Source) { s.Holder, s.Label.Handling = "XA", handlingH2 }, to("XD"), nil, false, false},
 		{"own H2 to a reader", func(s *Source) { s.Holder, s.Label.Handling = "XA", handlingH2 }, to("XE"), nil, true, true},
+		{"own, made from H2", madeOf(handlingH2), Use{Purpose: criminal}, nil, false, false},
+		{"own, made from H2 whose owner permits exports", madeOf(handlingH2, soundPermission()), Use{Purpose: criminal}, nil, false, true},
+		{"own, made from H0", madeOf(handlingH0), Use{Purpose: criminal}, nil, false, true},
+		{"own, made from H0 and H2", func(s *Source) { madeOf(handlingH0)(s); madeOf(handlingH2)(s) }, Use{Purpose: criminal}, nil, false, false},
+		{"own, made from what is not held any more", func(s *Source) { s.Holder, s.Made = "XA", []Made{{}} }, Use{Purpose: criminal}, given, false, false},
+		{"own, made from what is over", func(s *Source) { madeOf(handlingH0)(s); s.Made[0].Source.Label.RetainUntil = 1_000 }, Use{Purpose: criminal}, nil, false, false},
+		{"own, made from what another purpose is for", func(s *Source) { madeOf(handlingH0)(s); s.Made[0].Source.Label.Purpose = 7 }, Use{Purpose: criminal}, nil, false, false},
 		{"H2 of nobody held by nobody", func(s *Source) { s.Owner, s.Holder, s.Label.Handling = "", "", handlingH2 }, Use{Purpose: criminal}, nil, false, false},
 	}
 	for _, test := range tests {

@@ -260,3 +260,18 @@ func TestCheckFIU(t *testing.T) {
 		})
 	}
 }
+
+// TestTheTwoCodesOfAnEvaluationAreJudgedApart: how reliable a source is says nothing of how accurate its information is, so each pair of
+// a scheme's codes is taken as it is given, and no code of one makes one of the other wrong.
+func TestTheTwoCodesOfAnEvaluationAreJudgedApart(t *testing.T) {
+	for _, source := range "ABCX" {
+		for _, information := range "1234" {
+			r := person()
+			r.Envelope.Evaluation = &ententev1.Evaluation{Scheme: ententev1.EvaluationScheme_EVALUATION_SCHEME_4X4, SourceCode: string(source), InformationCode: string(information)}
+			before := r.String()
+			if wrong := append(CheckRecord(r), CheckRelease(r)...); len(wrong) > 0 || r.String() != before {
+				t.Errorf("%c%c: %v", source, information, wrong)
+			}
+		}
+	}
+}

@@ -2685,7 +2685,9 @@ type PendingRelease struct {
 	// Why a second person is needed, in words.
 	Reasons []string `protobuf:"bytes,7,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	// What each recipient would get.
-	Forms         []*RecipientForm `protobuf:"bytes,8,rep,name=forms,proto3" json:"forms,omitempty"`
+	Forms []*RecipientForm `protobuf:"bytes,8,rep,name=forms,proto3" json:"forms,omitempty"`
+	// Stands for all that waits as it is now: version, audiences and forms. A decision repeats it.
+	State         uint64 `protobuf:"varint,9,opt,name=state,proto3" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2776,6 +2778,13 @@ func (x *PendingRelease) GetForms() []*RecipientForm {
 	return nil
 }
 
+func (x *PendingRelease) GetState() uint64 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
 // DecideReleaseRequest decides on pending releases.
 type DecideReleaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2785,6 +2794,8 @@ type DecideReleaseRequest struct {
 	RecordIds [][]byte `protobuf:"bytes,2,rep,name=record_ids,json=recordIds,proto3" json:"record_ids,omitempty"`
 	// The version of each that was looked at: where it has changed since, the record stays pending.
 	Versions []uint64 `protobuf:"varint,3,rep,packed,name=versions,proto3" json:"versions,omitempty"`
+	// PendingRelease.state of each, as it was looked at: where an audience or a form has come or changed since, likewise.
+	States []uint64 `protobuf:"varint,6,rep,packed,name=states,proto3" json:"states,omitempty"`
 	// Whether they go.
 	Approve bool `protobuf:"varint,4,opt,name=approve,proto3" json:"approve,omitempty"`
 	// Why; required where they do not go.
@@ -2840,6 +2851,13 @@ func (x *DecideReleaseRequest) GetRecordIds() [][]byte {
 func (x *DecideReleaseRequest) GetVersions() []uint64 {
 	if x != nil {
 		return x.Versions
+	}
+	return nil
+}
+
+func (x *DecideReleaseRequest) GetStates() []uint64 {
+	if x != nil {
+		return x.States
 	}
 	return nil
 }
@@ -4306,7 +4324,7 @@ const file_entente_v1_intake_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\fB\b\xbaH\x05z\x03\x18\x80\x02R\tpageToken\"u\n" +
 	"\x13ListPendingResponse\x126\n" +
 	"\breleases\x18\x01 \x03(\v2\x1a.entente.v1.PendingReleaseR\breleases\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\fR\rnextPageToken\"\xb4\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\fR\rnextPageToken\"\xca\x02\n" +
 	"\x0ePendingRelease\x12\x1b\n" +
 	"\trecord_id\x18\x01 \x01(\fR\brecordId\x12-\n" +
 	"\x12provider_reference\x18\x02 \x01(\tR\x11providerReference\x12\x1c\n" +
@@ -4316,12 +4334,14 @@ const file_entente_v1_intake_proto_rawDesc = "" +
 	"\vproposed_by\x18\x06 \x01(\tR\n" +
 	"proposedBy\x12\x18\n" +
 	"\areasons\x18\a \x03(\tR\areasons\x12/\n" +
-	"\x05forms\x18\b \x03(\v2\x19.entente.v1.RecipientFormR\x05forms\"\xf1\x01\n" +
+	"\x05forms\x18\b \x03(\v2\x19.entente.v1.RecipientFormR\x05forms\x12\x14\n" +
+	"\x05state\x18\t \x01(\x04R\x05state\"\x94\x02\n" +
 	"\x14DecideReleaseRequest\x12D\n" +
 	"\fconsultation\x18\x01 \x01(\v2\x18.entente.v1.ConsultationB\x06\xbaH\x03\xc8\x01\x01R\fconsultation\x120\n" +
 	"\n" +
 	"record_ids\x18\x02 \x03(\fB\x11\xbaH\x0e\x92\x01\v\b\x01\x10\xe8\a\"\x04z\x02h\x10R\trecordIds\x12%\n" +
-	"\bversions\x18\x03 \x03(\x04B\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\bversions\x12\x18\n" +
+	"\bversions\x18\x03 \x03(\x04B\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\bversions\x12!\n" +
+	"\x06states\x18\x06 \x03(\x04B\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06states\x12\x18\n" +
 	"\aapprove\x18\x04 \x01(\bR\aapprove\x12 \n" +
 	"\x06reason\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x06reason\"H\n" +
 	"\x15DecideReleaseResponse\x12/\n" +
