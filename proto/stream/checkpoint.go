@@ -9,11 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/transparency-dev/formats/log"
 	"golang.org/x/mod/sumdb/note"
 
 	"entente.example/entente/proto/member"
@@ -51,73 +48,32 @@ type Checkpoint struct {
 // timeLine begins the extension line behind the three lines that every checkpoint has.
 const timeLine = "time "
 
-func (c Checkpoint) origin() string { return c.Owner.TrustDomain() + "/stream/" + c.Stream.String() }
-
-// text returns what is signed.
-func (c Checkpoint) text() string {
-	common := log.Checkpoint{Origin: c.origin(), Size: c.Size, Hash: c.Root[:]}
-	return string(common.Marshal()) + timeLine + strconv.FormatInt(c.Time.Unix(), 10) + "\n"
+// head is the checkpoint as the head of a tree: that of a stream is one of its owner's trees.
+func (c Checkpoint) head() TreeHead {
+	return TreeHead{Owner: c.Owner, Tree: streamTree(c.Stream), Size: c.Size, Root: c.Root, Time: c.Time}
 }
+
+func streamTree(id ID) string { return "stream/" + id.String() }
 
 // Sign returns the signed note. Parts of a second are dropped. It fails for what OpenCheckpoint would refuse:
 // a time before 1970, a size of 0 with another root than that of the empty tree, a key that is none.
 func (c Checkpoint) Sign(key ed25519.PrivateKey) ([]byte, error) {
-	err := c.check()
-	if err != nil {
-		return nil, fmt.Errorf("sign checkpoint of stream %s: %w", c.Stream, err)
-	}
-	if len(key) != ed25519.PrivateKeySize {
-		return nil, fmt.Errorf("sign checkpoint of stream %s: key of %d bytes, want %d", c.Stream, len(key), ed25519.PrivateKeySize)
-	}
-	signed, err := note.Sign(&note.Note{Text: c.text()}, noteSigner{name: c.Owner.TrustDomain(), key: key})
+	signed, err := c.head().sign(key)
 	if err != nil {
 		return nil, fmt.Errorf("sign checkpoint of stream %s: %w", c.Stream, err)
 	}
 	return signed, nil
 }
 
-func (c Checkpoint) check() error {
-	if c.Time.Unix() < 0 {
-		return errors.New("time before 1970")
-	}
-	if c.Size == 0 && c.Root != emptyRoot() {
-		return errors.New("size 0 with a root that is not that of the empty tree")
-	}
-	if c.Size > maxSize {
-		return fmt.Errorf("size %d is beyond any stream", c.Size)
-	}
-	return nil
-}
-
 // OpenCheckpoint verifies a signed note as a checkpoint of this owner's stream. Keys are those whose signatures count for
 // the owner now. It accepts exactly the bytes that Sign writes: one signature, nothing between the lines. The errors
 // wrap ErrCheckpointForm, ErrCheckpointKey, ErrCheckpointSignature or ErrCheckpointOrigin.
 func OpenCheckpoint(signed []byte, owner member.ID, id ID, keys []ed25519.PublicKey) (Checkpoint, error) {
-	c, err := openCheckpoint(signed, owner, id, keys)
+	h, err := openTreeHead(signed, owner, streamTree(id), keys)
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("open checkpoint of stream %s of %s: %w", id, owner, err)
 	}
-	return c, nil
-}
-
-func openCheckpoint(signed []byte, owner member.ID, id ID, keys []ed25519.PublicKey) (Checkpoint, error) {
-	if len(signed) > maxCheckpoint {
-		return Checkpoint{}, fmt.Errorf("%w: %d bytes, want %d or less", ErrCheckpointForm, len(signed), maxCheckpoint)
-	}
-	opened, err := note.Open(signed, noteKeys{name: owner.TrustDomain(), keys: keys})
-	if err != nil {
-		return Checkpoint{}, noteError(err)
-	}
-	// A note may have more signatures, the same twice, and loose base64; a head has one form here.
-	exact := opened.Text + "\n— " + opened.Sigs[0].Name + " " + strictBase64(opened.Sigs[0].Base64) + "\n"
-	if string(signed) != exact {
-		return Checkpoint{}, fmt.Errorf("%w: not one signature line in its one form", ErrCheckpointForm)
-	}
-	c, err := parseText(opened.Text, owner, id)
-	if err != nil {
-		return Checkpoint{}, err
-	}
-	return c, nil
+	return Checkpoint{Owner: owner, Stream: id, Size: h.Size, Root: h.Root, Time: h.Time}, nil
 }
 
 // noteError says which of our refusals an error of the note library is.
@@ -140,35 +96,6 @@ func strictBase64(b64 string) string {
 		return ""
 	}
 	return base64.StdEncoding.EncodeToString(raw)
-}
-
-// parseText takes the signed text. Whatever does not come out again byte for byte is refused.
-func parseText(text string, owner member.ID, id ID) (Checkpoint, error) {
-	c := Checkpoint{Owner: owner, Stream: id}
-	var common log.Checkpoint
-	rest, err := common.Unmarshal([]byte(text))
-	if err != nil {
-		return Checkpoint{}, fmt.Errorf("%w: %w", ErrCheckpointForm, err)
-	}
-	if common.Origin != c.origin() {
-		return Checkpoint{}, fmt.Errorf("%w: origin %q, want %q", ErrCheckpointOrigin, common.Origin, c.origin())
-	}
-	if len(common.Hash) != len(Hash{}) {
-		return Checkpoint{}, fmt.Errorf("%w: line 3 is not a root", ErrCheckpointForm)
-	}
-	seconds, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimPrefix(string(rest), timeLine), "\n"), 10, 64)
-	if err != nil {
-		return Checkpoint{}, fmt.Errorf("%w: line 4 is not a time", ErrCheckpointForm)
-	}
-	c.Size, c.Root, c.Time = common.Size, Hash(common.Hash), time.Unix(seconds, 0).UTC()
-	err = c.check()
-	if err != nil {
-		return Checkpoint{}, fmt.Errorf("%w: %w", ErrCheckpointForm, err)
-	}
-	if c.text() != text {
-		return Checkpoint{}, fmt.Errorf("%w: a line is not in its one form", ErrCheckpointForm)
-	}
-	return c, nil
 }
 
 // noteKeyHash is the key id of C2SP signed notes.

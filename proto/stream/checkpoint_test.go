@@ -125,7 +125,7 @@ func TestCheckpointsThatAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := c.text()
+	text := c.head().text()
 	resigned := func(old, replacement string) []byte {
 		if !strings.Contains(text, old) {
 			t.Fatalf("%q is not in the text", old)
@@ -251,7 +251,7 @@ func FuzzOpenCheckpoint(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(good)
-	f.Add(append(slices.Clone(good), good[len(c.text())+1:]...))
+	f.Add(append(slices.Clone(good), good[len(c.head().text())+1:]...))
 	f.Add([]byte(strings.Replace(string(good), "=\n", "\n", 1)))
 	f.Add(signText(f, "xa.entente/stream/00000000000000000000000000000001\n07\n", "xa.entente", key))
 	f.Fuzz(func(t *testing.T, b []byte) {

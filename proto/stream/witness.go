@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -45,22 +46,37 @@ func (h TreeHead) text() string {
 	return string(common.Marshal()) + timeLine + strconv.FormatInt(h.Time.Unix(), 10) + "\n"
 }
 
-func (h TreeHead) check() error { return Checkpoint{Size: h.Size, Root: h.Root, Time: h.Time}.check() }
+func (h TreeHead) check() error {
+	if h.Time.Unix() < 0 {
+		return errors.New("time before 1970")
+	}
+	if h.Size == 0 && h.Root != emptyRoot() {
+		return errors.New("size 0 with a root that is not that of the empty tree")
+	}
+	if h.Size > maxSize {
+		return fmt.Errorf("size %d is beyond any tree", h.Size)
+	}
+	return nil
+}
 
 // Sign returns the signed note. Parts of a second are dropped. It fails for what OpenTreeHead would refuse.
 func (h TreeHead) Sign(key ed25519.PrivateKey) ([]byte, error) {
-	err := h.check()
-	if err != nil {
-		return nil, fmt.Errorf("sign head of tree %s: %w", h.origin(), err)
-	}
-	if len(key) != ed25519.PrivateKeySize {
-		return nil, fmt.Errorf("sign head of tree %s: key of %d bytes, want %d", h.origin(), len(key), ed25519.PrivateKeySize)
-	}
-	signed, err := note.Sign(&note.Note{Text: h.text()}, noteSigner{name: h.Owner.TrustDomain(), key: key})
+	signed, err := h.sign(key)
 	if err != nil {
 		return nil, fmt.Errorf("sign head of tree %s: %w", h.origin(), err)
 	}
 	return signed, nil
+}
+
+func (h TreeHead) sign(key ed25519.PrivateKey) ([]byte, error) {
+	err := h.check()
+	if err != nil {
+		return nil, err
+	}
+	if len(key) != ed25519.PrivateKeySize {
+		return nil, fmt.Errorf("key of %d bytes, want %d", len(key), ed25519.PrivateKeySize)
+	}
+	return note.Sign(&note.Note{Text: h.text()}, noteSigner{name: h.Owner.TrustDomain(), key: key})
 }
 
 // OpenTreeHead verifies a signed note as a head of this tree of this owner. Keys are those whose signatures count for the
@@ -81,6 +97,7 @@ func openTreeHead(signed []byte, owner member.ID, tree string, keys []ed25519.Pu
 	if err != nil {
 		return TreeHead{}, noteError(err)
 	}
+	// A note may have more signatures, the same twice, and loose base64; a head has one form here.
 	exact := opened.Text + "\n— " + opened.Sigs[0].Name + " " + strictBase64(opened.Sigs[0].Base64) + "\n"
 	if string(signed) != exact {
 		return TreeHead{}, fmt.Errorf("%w: not one signature line in its one form", ErrCheckpointForm)
