@@ -51,7 +51,8 @@ func (c *Client) TraceSubject(ctx context.Context, request *ententev1.TraceSubje
 	})
 }
 
-// Reconcile compares the own node's trail with that of another member: each difference, last what was compared. An error is the
+// Reconcile compares the own node's trail with that of another member: each difference, last what was compared. With list it
+// lists what that trail says of the own records instead. An error is the
 // last value; a comparison without its summary is one.
 func (c *Client) Reconcile(ctx context.Context, request *ententev1.ReconcileRequest) iter.Seq2[*ententev1.ReconcileResponse, error] {
 	const doing = "reconcile the trails"

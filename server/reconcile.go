@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	ententev1 "entente.example/entente/proto/entente/v1"
 	"entente.example/entente/proto/member"
@@ -208,6 +209,9 @@ func (s *audits) Reconcile(request *ententev1.ReconcileRequest, out grpc.ServerS
 	if err != nil {
 		return err
 	}
+	if request.GetList() {
+		return s.listOthers(out, other, request.GetSince())
+	}
 	both, err := s.bothEnds(ctx, other)
 	if err != nil {
 		return err
@@ -223,6 +227,34 @@ func (s *audits) Reconcile(request *ententev1.ReconcileRequest, out grpc.ServerS
 	}
 	summary := &ententev1.ReconcileSummary{OwnEntries: both.own, Listed: both.listed, Differences: differences}
 	return tellAuditor(s, out, &ententev1.ReconcileResponse{Content: &ententev1.ReconcileResponse_Summary{Summary: summary}}, untold("how much was compared"))
+}
+
+// listOthers passes on what a member's trail says of the own records, as it says it. Stretches of streams that are not the own
+// member's are nothing that it may speak of here, and left out.
+func (s *audits) listOthers(out grpc.ServerStreamingServer[ententev1.ReconcileResponse], other member.ID, from *timestamppb.Timestamp) error {
+	ctx, cancel := context.WithTimeout(out.Context(), reconcileWithin)
+	defer cancel()
+	var since time.Time
+	if from != nil {
+		since = from.AsTime()
+	}
+	var listed uint64
+	why := "what the auditor's own entry tells already"
+	err := s.disclosures(ctx, other, since, func(d *ententev1.Disclosure) error {
+		listed++
+		one := &ententev1.Disclosure{At: d.GetAt(), Operation: d.GetOperation(), Recipient: d.GetRecipient(), Purpose: d.GetPurpose(), RecordIds: d.GetRecordIds()}
+		for _, r := range d.GetRanges() {
+			if r.GetOwner() == string(s.cfg.Self) {
+				one.Ranges = append(one.Ranges, r)
+			}
+		}
+		return tellAuditor(s, out, &ententev1.ReconcileResponse{Content: &ententev1.ReconcileResponse_Disclosure{Disclosure: one}}, untold(why))
+	})
+	if err != nil {
+		return err
+	}
+	summary := &ententev1.ReconcileSummary{Listed: listed}
+	return tellAuditor(s, out, &ententev1.ReconcileResponse{Content: &ententev1.ReconcileResponse_Summary{Summary: summary}}, untold(why))
 }
 
 // bothEnds reads both trails.

@@ -14,7 +14,7 @@ import (
 func auditCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "audit",
-		Short: "the audit trail: list, verify, subject, find, reconcile, honey, alerts",
+		Short: "the audit trail: list, verify, subject, find, disclosures, reconcile, honey, alerts",
 		Long: "For the own member's auditors, and nobody else: who did what with whose records, when, why and to whom. Each question has a\n" +
 			"purpose of its own (--audit-purpose: lawfulness, self-monitoring, security, criminal-proceedings or subject-request) and a\n" +
 			"case, and stands in the trail itself.",
@@ -22,10 +22,10 @@ func auditCommand(env Env) *cobra.Command {
 			"  entente audit verify --roster roster.pb --genesis genesis.pb --state heads.pb --config auditor.yaml",
 		Args: withUsage(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return UsageErrorf("say what: list, verify, subject, find, reconcile, honey or alerts, such as `%s list`", c.CommandPath())
+			return UsageErrorf("say what: list, verify, subject, find, disclosures, reconcile, honey or alerts, such as `%s list`", c.CommandPath())
 		},
 	}
-	c.AddCommand(auditListCommand(env), auditVerifyCommand(env), auditSubjectCommand(env), auditFindCommand(env), auditReconcileCommand(env),
+	c.AddCommand(auditListCommand(env), auditVerifyCommand(env), auditSubjectCommand(env), auditFindCommand(env), auditDisclosuresCommand(env), auditReconcileCommand(env),
 		auditHoneyCommand(env), auditAlertsCommand(env))
 	return c
 }
@@ -148,6 +148,65 @@ func aboutText(entry *ententev1.AuditEntry) string {
 
 func rangeText(r *ententev1.AuditRange) string {
 	return fmt.Sprintf("%s %x/%d-%d", r.GetOwner(), r.GetStreamId(), r.GetFirst(), r.GetLast())
+}
+
+func auditDisclosuresCommand(env Env) *cobra.Command {
+	var since string
+	c := &cobra.Command{
+		Use:   "disclosures MEMBER",
+		Short: "list what a member's trail says of own records",
+		Long: "Lists, oldest first, what the audit trail of a member says of records that the own member owns: taken, shown, passed on, put\n" +
+			"together, erased; for what purpose, and to which member. Who it was there, and why, is that member's to know. JSON: one a line,\n" +
+			"last a summary.",
+		Example:      "  entente audit disclosures XB --since 2026-01-01 --config auditor.yaml",
+		Args:         withUsage(cobra.ExactArgs(1)),
+		SilenceUsage: true,
+		RunE: auditing(env, func(ctx context.Context, s *session, why *ententev1.AuditReason, args []string) error {
+			of, err := parseMembers(args)
+			if err != nil {
+				return usageError{err}
+			}
+			request := &ententev1.ReconcileRequest{Reason: why, Member: of[0], List: true}
+			request.Since, err = parseOptionalTime("--since", since)
+			if err != nil {
+				return err
+			}
+			return s.listDisclosures(ctx, request)
+		}),
+	}
+	addAuditSettings(c, 0)
+	c.Flags().StringVar(&since, "since", "", "only at or after "+untilHelp)
+	return c
+}
+
+func (s *session) listDisclosures(ctx context.Context, request *ententev1.ReconcileRequest) error {
+	var rows [][]string
+	var listed uint64
+	printed := func() error {
+		if len(rows) == 0 {
+			return nil
+		}
+		return s.out.table([]string{"AT", "OPERATION", "PURPOSE", "TO", "ABOUT"}, rows)
+	}
+	for part, err := range s.client.Reconcile(ctx, request) {
+		if err == nil && s.out.json {
+			err = s.out.document(part)
+		}
+		if err != nil {
+			return firstOf(printed(), err)
+		}
+		listed = part.GetSummary().GetListed()
+		d := part.GetDisclosure()
+		if d == nil || s.out.json {
+			continue
+		}
+		about := aboutText(&ententev1.AuditEntry{Ranges: d.GetRanges(), Records: []*ententev1.AuditRecords{{Owner: s.settings.Member, RecordIds: d.GetRecordIds()}}})
+		rows = append(rows, []string{timeText(d.GetAt()), short(d.GetOperation()), short(d.GetPurpose()), d.GetRecipient(), about})
+	}
+	if s.out.json {
+		return nil
+	}
+	return firstOf(printed(), s.out.printf("%d listed by %s\n", listed, request.GetMember()))
 }
 
 func auditReconcileCommand(env Env) *cobra.Command {

@@ -76,7 +76,7 @@ func (f *fakeNode) TraceSubject(_ *ententev1.TraceSubjectRequest, call grpc.Serv
 // Reconcile finds one difference with XB, none with XC, and does not come to its end with XD.
 func (f *fakeNode) Reconcile(r *ententev1.ReconcileRequest, call grpc.ServerStreamingServer[ententev1.ReconcileResponse]) error {
 	summary := &ententev1.ReconcileSummary{OwnEntries: 10, Listed: 11}
-	if r.GetMember() == "XB" {
+	if r.GetMember() == "XB" && !r.GetList() {
 		summary.Differences = 1
 		err := call.Send(&ententev1.ReconcileResponse{Content: &ententev1.ReconcileResponse_Difference{Difference: &ententev1.AuditDifference{
 			Kind: "passed on", RecordIds: [][]byte{id(1)}, Recipient: "XC", Range: &ententev1.AuditRange{Owner: "XA", StreamId: id(9), First: 4, Last: 4}}}})
@@ -86,6 +86,14 @@ func (f *fakeNode) Reconcile(r *ententev1.ReconcileRequest, call grpc.ServerStre
 	}
 	if r.GetMember() == "XD" {
 		return nil
+	}
+	if r.GetList() {
+		summary = &ententev1.ReconcileSummary{Listed: 1}
+		err := call.Send(&ententev1.ReconcileResponse{Content: &ententev1.ReconcileResponse_Disclosure{Disclosure: &ententev1.Disclosure{
+			At: before(0), Operation: ententev1.AuditOperation_AUDIT_OPERATION_CONSULTATION, Recipient: "XC", RecordIds: [][]byte{id(1)}}}})
+		if err != nil {
+			return err
+		}
 	}
 	return call.Send(&ententev1.ReconcileResponse{Content: &ententev1.ReconcileResponse_Summary{Summary: summary}})
 }

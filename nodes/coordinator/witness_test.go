@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"entente.example/entente/nodes/national"
 	ententev1 "entente.example/entente/proto/entente/v1"
@@ -265,6 +266,36 @@ func TestTrailsOfTwoNodesAreHeldAgainstEachOther(t *testing.T) {
 				if at == "XA" && (summary.GetOwnEntries() == 0 || summary.GetListed() == 0) {
 					t.Errorf("%s with %s: nothing was compared: %v", at, with, summary)
 				}
+			}
+		}
+	})
+	t.Run("an owner lists what another's trail says of its records, and of nothing else", func(t *testing.T) {
+		found := map[ententev1.AuditOperation]bool{}
+		var listed uint64
+		for part, err := range f.auditor["XA"].Reconcile(t.Context(), &ententev1.ReconcileRequest{Reason: reason(), Member: "XB", List: true}) {
+			must(t, err)
+			d := part.GetDisclosure()
+			if d == nil {
+				if part.GetSummary().GetListed() != listed || listed == 0 {
+					t.Errorf("%d came, and it ends with %v", listed, part)
+				}
+				continue
+			}
+			listed++
+			found[d.GetOperation()] = true
+			for _, r := range d.GetRanges() {
+				if r.GetOwner() != "XA" {
+					t.Errorf("of another owner: %v", d)
+				}
+			}
+		}
+		if !found[ententev1.AuditOperation_AUDIT_OPERATION_COLLECTION] || !found[ententev1.AuditOperation_AUDIT_OPERATION_ERASURE] {
+			t.Errorf("listed are %v", found)
+		}
+		for part, err := range f.auditor["XA"].Reconcile(t.Context(), &ententev1.ReconcileRequest{Reason: reason(), Member: "XB", List: true, Since: timestamppb.New(time.Now().Add(time.Hour))}) {
+			must(t, err)
+			if part.GetDisclosure() != nil {
+				t.Errorf("from a later time on: %v", part)
 			}
 		}
 	})

@@ -1554,7 +1554,11 @@ type ReconcileRequest struct {
 	// Why.
 	Reason *AuditReason `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The member.
-	Member        string `protobuf:"bytes,2,opt,name=member,proto3" json:"member,omitempty"`
+	Member string `protobuf:"bytes,2,opt,name=member,proto3" json:"member,omitempty"`
+	// Nothing is compared: what that member's trail says of the own records is listed, oldest first.
+	List bool `protobuf:"varint,3,opt,name=list,proto3" json:"list,omitempty"`
+	// With list: only at this time or later.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1603,7 +1607,21 @@ func (x *ReconcileRequest) GetMember() string {
 	return ""
 }
 
-// ReconcileResponse is one difference, or the end.
+func (x *ReconcileRequest) GetList() bool {
+	if x != nil {
+		return x.List
+	}
+	return false
+}
+
+func (x *ReconcileRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+// ReconcileResponse is one difference or disclosure, or the end.
 type ReconcileResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Exactly one.
@@ -1612,6 +1630,7 @@ type ReconcileResponse struct {
 	//
 	//	*ReconcileResponse_Difference
 	//	*ReconcileResponse_Summary
+	//	*ReconcileResponse_Disclosure
 	Content       isReconcileResponse_Content `protobuf_oneof:"content"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1672,6 +1691,15 @@ func (x *ReconcileResponse) GetSummary() *ReconcileSummary {
 	return nil
 }
 
+func (x *ReconcileResponse) GetDisclosure() *Disclosure {
+	if x != nil {
+		if x, ok := x.Content.(*ReconcileResponse_Disclosure); ok {
+			return x.Disclosure
+		}
+	}
+	return nil
+}
+
 type isReconcileResponse_Content interface {
 	isReconcileResponse_Content()
 }
@@ -1686,9 +1714,16 @@ type ReconcileResponse_Summary struct {
 	Summary *ReconcileSummary `protobuf:"bytes,2,opt,name=summary,proto3,oneof"`
 }
 
+type ReconcileResponse_Disclosure struct {
+	// One disclosure, where they are listed.
+	Disclosure *Disclosure `protobuf:"bytes,3,opt,name=disclosure,proto3,oneof"`
+}
+
 func (*ReconcileResponse_Difference) isReconcileResponse_Content() {}
 
 func (*ReconcileResponse_Summary) isReconcileResponse_Content() {}
+
+func (*ReconcileResponse_Disclosure) isReconcileResponse_Content() {}
 
 // AuditDifference is something that one trail says and the other does not.
 type AuditDifference struct {
@@ -2149,6 +2184,97 @@ func (x *HoneyAlert) GetEntry() uint64 {
 	return 0
 }
 
+// Disclosure is what one member's audit trail says of another member's records.
+type Disclosure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When.
+	At *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// What was done.
+	Operation AuditOperation `protobuf:"varint,2,opt,name=operation,proto3,enum=entente.v1.AuditOperation" json:"operation,omitempty"`
+	// The member to whom it went; empty where it stayed with the member whose trail it is.
+	Recipient string `protobuf:"bytes,3,opt,name=recipient,proto3" json:"recipient,omitempty"`
+	// For what purpose, where one was stated.
+	Purpose Purpose `protobuf:"varint,4,opt,name=purpose,proto3,enum=entente.v1.Purpose" json:"purpose,omitempty"`
+	// The caller's records, 16 bytes each.
+	RecordIds [][]byte `protobuf:"bytes,5,rep,name=record_ids,json=recordIds,proto3" json:"record_ids,omitempty"`
+	// Stretches of the caller's streams.
+	Ranges        []*AuditRange `protobuf:"bytes,6,rep,name=ranges,proto3" json:"ranges,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Disclosure) Reset() {
+	*x = Disclosure{}
+	mi := &file_entente_v1_audit_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Disclosure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Disclosure) ProtoMessage() {}
+
+func (x *Disclosure) ProtoReflect() protoreflect.Message {
+	mi := &file_entente_v1_audit_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Disclosure.ProtoReflect.Descriptor instead.
+func (*Disclosure) Descriptor() ([]byte, []int) {
+	return file_entente_v1_audit_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Disclosure) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Disclosure) GetOperation() AuditOperation {
+	if x != nil {
+		return x.Operation
+	}
+	return AuditOperation_AUDIT_OPERATION_UNSPECIFIED
+}
+
+func (x *Disclosure) GetRecipient() string {
+	if x != nil {
+		return x.Recipient
+	}
+	return ""
+}
+
+func (x *Disclosure) GetPurpose() Purpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return Purpose_PURPOSE_UNSPECIFIED
+}
+
+func (x *Disclosure) GetRecordIds() [][]byte {
+	if x != nil {
+		return x.RecordIds
+	}
+	return nil
+}
+
+func (x *Disclosure) GetRanges() []*AuditRange {
+	if x != nil {
+		return x.Ranges
+	}
+	return nil
+}
+
 var File_entente_v1_audit_proto protoreflect.FileDescriptor
 
 const file_entente_v1_audit_proto_rawDesc = "" +
@@ -2259,15 +2385,20 @@ const file_entente_v1_audit_proto_rawDesc = "" +
 	"\x06record\x18\x01 \x01(\v2\x19.entente.v1.SubjectRecordH\x00R\x06record\x12.\n" +
 	"\x05entry\x18\x02 \x01(\v2\x16.entente.v1.AuditEntryH\x00R\x05entry\x12\x1d\n" +
 	"\tlooked_at\x18\x03 \x01(\x04H\x00R\blookedAtB\t\n" +
-	"\acontent\"n\n" +
+	"\acontent\"\xb4\x01\n" +
 	"\x10ReconcileRequest\x127\n" +
 	"\x06reason\x18\x01 \x01(\v2\x17.entente.v1.AuditReasonB\x06\xbaH\x03\xc8\x01\x01R\x06reason\x12!\n" +
-	"\x06member\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06member\"\x97\x01\n" +
+	"\x06member\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06member\x12\x12\n" +
+	"\x04list\x18\x03 \x01(\bR\x04list\x120\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xd1\x01\n" +
 	"\x11ReconcileResponse\x12=\n" +
 	"\n" +
 	"difference\x18\x01 \x01(\v2\x1b.entente.v1.AuditDifferenceH\x00R\n" +
 	"difference\x128\n" +
-	"\asummary\x18\x02 \x01(\v2\x1c.entente.v1.ReconcileSummaryH\x00R\asummaryB\t\n" +
+	"\asummary\x18\x02 \x01(\v2\x1c.entente.v1.ReconcileSummaryH\x00R\asummary\x128\n" +
+	"\n" +
+	"disclosure\x18\x03 \x01(\v2\x16.entente.v1.DisclosureH\x00R\n" +
+	"disclosureB\t\n" +
 	"\acontent\"\xbc\x01\n" +
 	"\x0fAuditDifference\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12,\n" +
@@ -2300,7 +2431,16 @@ const file_entente_v1_audit_proto_rawDesc = "" +
 	"\x06member\x18\x04 \x01(\tR\x06member\x128\n" +
 	"\toperation\x18\x05 \x01(\x0e2\x1a.entente.v1.AuditOperationR\toperation\x12,\n" +
 	"\x05actor\x18\x06 \x01(\v2\x16.entente.v1.AuditActorR\x05actor\x12\x14\n" +
-	"\x05entry\x18\a \x01(\x04R\x05entry*\xf1\x01\n" +
+	"\x05entry\x18\a \x01(\x04R\x05entry\"\x8e\x02\n" +
+	"\n" +
+	"Disclosure\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x128\n" +
+	"\toperation\x18\x02 \x01(\x0e2\x1a.entente.v1.AuditOperationR\toperation\x12\x1c\n" +
+	"\trecipient\x18\x03 \x01(\tR\trecipient\x12-\n" +
+	"\apurpose\x18\x04 \x01(\x0e2\x13.entente.v1.PurposeR\apurpose\x12\x1d\n" +
+	"\n" +
+	"record_ids\x18\x05 \x03(\fR\trecordIds\x12.\n" +
+	"\x06ranges\x18\x06 \x03(\v2\x16.entente.v1.AuditRangeR\x06ranges*\xf1\x01\n" +
 	"\x0eAuditOperation\x12\x1f\n" +
 	"\x1bAUDIT_OPERATION_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aAUDIT_OPERATION_COLLECTION\x10\x01\x12\x1e\n" +
@@ -2339,7 +2479,7 @@ func file_entente_v1_audit_proto_rawDescGZIP() []byte {
 }
 
 var file_entente_v1_audit_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_entente_v1_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_entente_v1_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_entente_v1_audit_proto_goTypes = []any{
 	(AuditOperation)(0),           // 0: entente.v1.AuditOperation
 	(AuditPurpose)(0),             // 1: entente.v1.AuditPurpose
@@ -2370,67 +2510,74 @@ var file_entente_v1_audit_proto_goTypes = []any{
 	(*ListAlertsRequest)(nil),     // 26: entente.v1.ListAlertsRequest
 	(*ListAlertsResponse)(nil),    // 27: entente.v1.ListAlertsResponse
 	(*HoneyAlert)(nil),            // 28: entente.v1.HoneyAlert
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
-	(Purpose)(0),                  // 30: entente.v1.Purpose
-	(RecordKind)(0),               // 31: entente.v1.RecordKind
+	(*Disclosure)(nil),            // 29: entente.v1.Disclosure
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(Purpose)(0),                  // 31: entente.v1.Purpose
+	(RecordKind)(0),               // 32: entente.v1.RecordKind
 }
 var file_entente_v1_audit_proto_depIdxs = []int32{
-	29, // 0: entente.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
+	30, // 0: entente.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
 	0,  // 1: entente.v1.AuditEntry.operation:type_name -> entente.v1.AuditOperation
 	3,  // 2: entente.v1.AuditEntry.actor:type_name -> entente.v1.AuditActor
 	4,  // 3: entente.v1.AuditEntry.ranges:type_name -> entente.v1.AuditRange
 	5,  // 4: entente.v1.AuditEntry.records:type_name -> entente.v1.AuditRecords
-	30, // 5: entente.v1.AuditActor.purpose:type_name -> entente.v1.Purpose
+	31, // 5: entente.v1.AuditActor.purpose:type_name -> entente.v1.Purpose
 	1,  // 6: entente.v1.AuditActor.audit_purpose:type_name -> entente.v1.AuditPurpose
 	1,  // 7: entente.v1.AuditReason.purpose:type_name -> entente.v1.AuditPurpose
 	6,  // 8: entente.v1.ListEntriesRequest.reason:type_name -> entente.v1.AuditReason
 	0,  // 9: entente.v1.ListEntriesRequest.operations:type_name -> entente.v1.AuditOperation
-	29, // 10: entente.v1.ListEntriesRequest.since:type_name -> google.protobuf.Timestamp
-	29, // 11: entente.v1.ListEntriesRequest.before:type_name -> google.protobuf.Timestamp
+	30, // 10: entente.v1.ListEntriesRequest.since:type_name -> google.protobuf.Timestamp
+	30, // 11: entente.v1.ListEntriesRequest.before:type_name -> google.protobuf.Timestamp
 	2,  // 12: entente.v1.ListEntriesResponse.entries:type_name -> entente.v1.AuditEntry
 	6,  // 13: entente.v1.ReadTrailRequest.reason:type_name -> entente.v1.AuditReason
 	11, // 14: entente.v1.ReadTrailResponse.entries:type_name -> entente.v1.TrailEntries
 	12, // 15: entente.v1.ReadTrailResponse.interval:type_name -> entente.v1.TrailInterval
 	13, // 16: entente.v1.ReadTrailResponse.heads:type_name -> entente.v1.TrailHeads
-	29, // 17: entente.v1.TrailInterval.ended_at:type_name -> google.protobuf.Timestamp
+	30, // 17: entente.v1.TrailInterval.ended_at:type_name -> google.protobuf.Timestamp
 	6,  // 18: entente.v1.FindSubjectRequest.reason:type_name -> entente.v1.AuditReason
 	16, // 19: entente.v1.FindSubjectResponse.record:type_name -> entente.v1.SubjectRecord
-	31, // 20: entente.v1.SubjectRecord.kind:type_name -> entente.v1.RecordKind
+	32, // 20: entente.v1.SubjectRecord.kind:type_name -> entente.v1.RecordKind
 	6,  // 21: entente.v1.TraceSubjectRequest.reason:type_name -> entente.v1.AuditReason
 	18, // 22: entente.v1.TraceSubjectRequest.records:type_name -> entente.v1.SubjectRef
 	16, // 23: entente.v1.TraceSubjectResponse.record:type_name -> entente.v1.SubjectRecord
 	2,  // 24: entente.v1.TraceSubjectResponse.entry:type_name -> entente.v1.AuditEntry
 	6,  // 25: entente.v1.ReconcileRequest.reason:type_name -> entente.v1.AuditReason
-	22, // 26: entente.v1.ReconcileResponse.difference:type_name -> entente.v1.AuditDifference
-	23, // 27: entente.v1.ReconcileResponse.summary:type_name -> entente.v1.ReconcileSummary
-	4,  // 28: entente.v1.AuditDifference.range:type_name -> entente.v1.AuditRange
-	29, // 29: entente.v1.AuditDifference.at:type_name -> google.protobuf.Timestamp
-	6,  // 30: entente.v1.SetHoneyRequest.reason:type_name -> entente.v1.AuditReason
-	18, // 31: entente.v1.SetHoneyRequest.records:type_name -> entente.v1.SubjectRef
-	6,  // 32: entente.v1.ListAlertsRequest.reason:type_name -> entente.v1.AuditReason
-	28, // 33: entente.v1.ListAlertsResponse.alerts:type_name -> entente.v1.HoneyAlert
-	29, // 34: entente.v1.HoneyAlert.at:type_name -> google.protobuf.Timestamp
-	0,  // 35: entente.v1.HoneyAlert.operation:type_name -> entente.v1.AuditOperation
-	3,  // 36: entente.v1.HoneyAlert.actor:type_name -> entente.v1.AuditActor
-	7,  // 37: entente.v1.AuditService.ListEntries:input_type -> entente.v1.ListEntriesRequest
-	9,  // 38: entente.v1.AuditService.ReadTrail:input_type -> entente.v1.ReadTrailRequest
-	14, // 39: entente.v1.AuditService.FindSubject:input_type -> entente.v1.FindSubjectRequest
-	17, // 40: entente.v1.AuditService.TraceSubject:input_type -> entente.v1.TraceSubjectRequest
-	20, // 41: entente.v1.AuditService.Reconcile:input_type -> entente.v1.ReconcileRequest
-	24, // 42: entente.v1.AuditService.SetHoney:input_type -> entente.v1.SetHoneyRequest
-	26, // 43: entente.v1.AuditService.ListAlerts:input_type -> entente.v1.ListAlertsRequest
-	8,  // 44: entente.v1.AuditService.ListEntries:output_type -> entente.v1.ListEntriesResponse
-	10, // 45: entente.v1.AuditService.ReadTrail:output_type -> entente.v1.ReadTrailResponse
-	15, // 46: entente.v1.AuditService.FindSubject:output_type -> entente.v1.FindSubjectResponse
-	19, // 47: entente.v1.AuditService.TraceSubject:output_type -> entente.v1.TraceSubjectResponse
-	21, // 48: entente.v1.AuditService.Reconcile:output_type -> entente.v1.ReconcileResponse
-	25, // 49: entente.v1.AuditService.SetHoney:output_type -> entente.v1.SetHoneyResponse
-	27, // 50: entente.v1.AuditService.ListAlerts:output_type -> entente.v1.ListAlertsResponse
-	44, // [44:51] is the sub-list for method output_type
-	37, // [37:44] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	30, // 26: entente.v1.ReconcileRequest.since:type_name -> google.protobuf.Timestamp
+	22, // 27: entente.v1.ReconcileResponse.difference:type_name -> entente.v1.AuditDifference
+	23, // 28: entente.v1.ReconcileResponse.summary:type_name -> entente.v1.ReconcileSummary
+	29, // 29: entente.v1.ReconcileResponse.disclosure:type_name -> entente.v1.Disclosure
+	4,  // 30: entente.v1.AuditDifference.range:type_name -> entente.v1.AuditRange
+	30, // 31: entente.v1.AuditDifference.at:type_name -> google.protobuf.Timestamp
+	6,  // 32: entente.v1.SetHoneyRequest.reason:type_name -> entente.v1.AuditReason
+	18, // 33: entente.v1.SetHoneyRequest.records:type_name -> entente.v1.SubjectRef
+	6,  // 34: entente.v1.ListAlertsRequest.reason:type_name -> entente.v1.AuditReason
+	28, // 35: entente.v1.ListAlertsResponse.alerts:type_name -> entente.v1.HoneyAlert
+	30, // 36: entente.v1.HoneyAlert.at:type_name -> google.protobuf.Timestamp
+	0,  // 37: entente.v1.HoneyAlert.operation:type_name -> entente.v1.AuditOperation
+	3,  // 38: entente.v1.HoneyAlert.actor:type_name -> entente.v1.AuditActor
+	30, // 39: entente.v1.Disclosure.at:type_name -> google.protobuf.Timestamp
+	0,  // 40: entente.v1.Disclosure.operation:type_name -> entente.v1.AuditOperation
+	31, // 41: entente.v1.Disclosure.purpose:type_name -> entente.v1.Purpose
+	4,  // 42: entente.v1.Disclosure.ranges:type_name -> entente.v1.AuditRange
+	7,  // 43: entente.v1.AuditService.ListEntries:input_type -> entente.v1.ListEntriesRequest
+	9,  // 44: entente.v1.AuditService.ReadTrail:input_type -> entente.v1.ReadTrailRequest
+	14, // 45: entente.v1.AuditService.FindSubject:input_type -> entente.v1.FindSubjectRequest
+	17, // 46: entente.v1.AuditService.TraceSubject:input_type -> entente.v1.TraceSubjectRequest
+	20, // 47: entente.v1.AuditService.Reconcile:input_type -> entente.v1.ReconcileRequest
+	24, // 48: entente.v1.AuditService.SetHoney:input_type -> entente.v1.SetHoneyRequest
+	26, // 49: entente.v1.AuditService.ListAlerts:input_type -> entente.v1.ListAlertsRequest
+	8,  // 50: entente.v1.AuditService.ListEntries:output_type -> entente.v1.ListEntriesResponse
+	10, // 51: entente.v1.AuditService.ReadTrail:output_type -> entente.v1.ReadTrailResponse
+	15, // 52: entente.v1.AuditService.FindSubject:output_type -> entente.v1.FindSubjectResponse
+	19, // 53: entente.v1.AuditService.TraceSubject:output_type -> entente.v1.TraceSubjectResponse
+	21, // 54: entente.v1.AuditService.Reconcile:output_type -> entente.v1.ReconcileResponse
+	25, // 55: entente.v1.AuditService.SetHoney:output_type -> entente.v1.SetHoneyResponse
+	27, // 56: entente.v1.AuditService.ListAlerts:output_type -> entente.v1.ListAlertsResponse
+	50, // [50:57] is the sub-list for method output_type
+	43, // [43:50] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_entente_v1_audit_proto_init() }
@@ -2452,6 +2599,7 @@ func file_entente_v1_audit_proto_init() {
 	file_entente_v1_audit_proto_msgTypes[19].OneofWrappers = []any{
 		(*ReconcileResponse_Difference)(nil),
 		(*ReconcileResponse_Summary)(nil),
+		(*ReconcileResponse_Disclosure)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2459,7 +2607,7 @@ func file_entente_v1_audit_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_entente_v1_audit_proto_rawDesc), len(file_entente_v1_audit_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1103,103 +1103,12 @@ func (x *ListDisclosuresResponse) GetNextPageToken() []byte {
 	return nil
 }
 
-// Disclosure is what one member's audit trail says of another member's records.
-type Disclosure struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// When.
-	At *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
-	// What was done.
-	Operation AuditOperation `protobuf:"varint,2,opt,name=operation,proto3,enum=entente.v1.AuditOperation" json:"operation,omitempty"`
-	// The member to whom it went; empty where it stayed with the member whose trail it is.
-	Recipient string `protobuf:"bytes,3,opt,name=recipient,proto3" json:"recipient,omitempty"`
-	// For what purpose, where one was stated.
-	Purpose Purpose `protobuf:"varint,4,opt,name=purpose,proto3,enum=entente.v1.Purpose" json:"purpose,omitempty"`
-	// The caller's records, 16 bytes each.
-	RecordIds [][]byte `protobuf:"bytes,5,rep,name=record_ids,json=recordIds,proto3" json:"record_ids,omitempty"`
-	// Stretches of the caller's streams.
-	Ranges        []*AuditRange `protobuf:"bytes,6,rep,name=ranges,proto3" json:"ranges,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Disclosure) Reset() {
-	*x = Disclosure{}
-	mi := &file_entente_v1_exchange_proto_msgTypes[17]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Disclosure) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Disclosure) ProtoMessage() {}
-
-func (x *Disclosure) ProtoReflect() protoreflect.Message {
-	mi := &file_entente_v1_exchange_proto_msgTypes[17]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Disclosure.ProtoReflect.Descriptor instead.
-func (*Disclosure) Descriptor() ([]byte, []int) {
-	return file_entente_v1_exchange_proto_rawDescGZIP(), []int{17}
-}
-
-func (x *Disclosure) GetAt() *timestamppb.Timestamp {
-	if x != nil {
-		return x.At
-	}
-	return nil
-}
-
-func (x *Disclosure) GetOperation() AuditOperation {
-	if x != nil {
-		return x.Operation
-	}
-	return AuditOperation_AUDIT_OPERATION_UNSPECIFIED
-}
-
-func (x *Disclosure) GetRecipient() string {
-	if x != nil {
-		return x.Recipient
-	}
-	return ""
-}
-
-func (x *Disclosure) GetPurpose() Purpose {
-	if x != nil {
-		return x.Purpose
-	}
-	return Purpose_PURPOSE_UNSPECIFIED
-}
-
-func (x *Disclosure) GetRecordIds() [][]byte {
-	if x != nil {
-		return x.RecordIds
-	}
-	return nil
-}
-
-func (x *Disclosure) GetRanges() []*AuditRange {
-	if x != nil {
-		return x.Ranges
-	}
-	return nil
-}
-
 var File_entente_v1_exchange_proto protoreflect.FileDescriptor
 
 const file_entente_v1_exchange_proto_rawDesc = "" +
 	"\n" +
 	"\x19entente/v1/exchange.proto\x12\n" +
-	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16entente/v1/audit.proto\x1a\x16entente/v1/codes.proto\x1a\x17entente/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"v\n" +
+	"entente.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16entente/v1/audit.proto\x1a\x17entente/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"v\n" +
 	"\fHeadsRequest\x12\x1f\n" +
 	"\x06digest\x18\x01 \x01(\fB\a\xbaH\x04z\x02\x18 R\x06digest\x12&\n" +
 	"\x0fowned_by_caller\x18\x02 \x01(\bR\rownedByCaller\x12\x1d\n" +
@@ -1270,16 +1179,7 @@ const file_entente_v1_exchange_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\fB\b\xbaH\x05z\x03\x18\x80\x02R\tpageToken\"{\n" +
 	"\x17ListDisclosuresResponse\x128\n" +
 	"\vdisclosures\x18\x01 \x03(\v2\x16.entente.v1.DisclosureR\vdisclosures\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\fR\rnextPageToken\"\x8e\x02\n" +
-	"\n" +
-	"Disclosure\x12*\n" +
-	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x128\n" +
-	"\toperation\x18\x02 \x01(\x0e2\x1a.entente.v1.AuditOperationR\toperation\x12\x1c\n" +
-	"\trecipient\x18\x03 \x01(\tR\trecipient\x12-\n" +
-	"\apurpose\x18\x04 \x01(\x0e2\x13.entente.v1.PurposeR\apurpose\x12\x1d\n" +
-	"\n" +
-	"record_ids\x18\x05 \x03(\fR\trecordIds\x12.\n" +
-	"\x06ranges\x18\x06 \x03(\v2\x16.entente.v1.AuditRangeR\x06ranges2\x94\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\fR\rnextPageToken2\x94\x03\n" +
 	"\x0fExchangeService\x12<\n" +
 	"\x05Heads\x12\x18.entente.v1.HeadsRequest\x1a\x19.entente.v1.HeadsResponse\x12;\n" +
 	"\x04Pull\x12\x17.entente.v1.PullRequest\x1a\x18.entente.v1.PullResponse0\x01\x12W\n" +
@@ -1299,7 +1199,7 @@ func file_entente_v1_exchange_proto_rawDescGZIP() []byte {
 	return file_entente_v1_exchange_proto_rawDescData
 }
 
-var file_entente_v1_exchange_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_entente_v1_exchange_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_entente_v1_exchange_proto_goTypes = []any{
 	(*HeadsRequest)(nil),            // 0: entente.v1.HeadsRequest
 	(*HeadsResponse)(nil),           // 1: entente.v1.HeadsResponse
@@ -1318,52 +1218,45 @@ var file_entente_v1_exchange_proto_goTypes = []any{
 	(*WitnessAuditResponse)(nil),    // 14: entente.v1.WitnessAuditResponse
 	(*ListDisclosuresRequest)(nil),  // 15: entente.v1.ListDisclosuresRequest
 	(*ListDisclosuresResponse)(nil), // 16: entente.v1.ListDisclosuresResponse
-	(*Disclosure)(nil),              // 17: entente.v1.Disclosure
-	(*SignedDocument)(nil),          // 18: entente.v1.SignedDocument
-	(*StreamHead)(nil),              // 19: entente.v1.StreamHead
-	(*StreamPosition)(nil),          // 20: entente.v1.StreamPosition
-	(*Entry)(nil),                   // 21: entente.v1.Entry
-	(*timestamppb.Timestamp)(nil),   // 22: google.protobuf.Timestamp
-	(AuditOperation)(0),             // 23: entente.v1.AuditOperation
-	(Purpose)(0),                    // 24: entente.v1.Purpose
-	(*AuditRange)(nil),              // 25: entente.v1.AuditRange
+	(*SignedDocument)(nil),          // 17: entente.v1.SignedDocument
+	(*StreamHead)(nil),              // 18: entente.v1.StreamHead
+	(*StreamPosition)(nil),          // 19: entente.v1.StreamPosition
+	(*Entry)(nil),                   // 20: entente.v1.Entry
+	(*timestamppb.Timestamp)(nil),   // 21: google.protobuf.Timestamp
+	(*Disclosure)(nil),              // 22: entente.v1.Disclosure
 }
 var file_entente_v1_exchange_proto_depIdxs = []int32{
-	18, // 0: entente.v1.HeadsResponse.digest:type_name -> entente.v1.SignedDocument
-	19, // 1: entente.v1.HeadsResponse.heads:type_name -> entente.v1.StreamHead
-	20, // 2: entente.v1.PullRequest.positions:type_name -> entente.v1.StreamPosition
-	18, // 3: entente.v1.PullResponse.digest:type_name -> entente.v1.SignedDocument
+	17, // 0: entente.v1.HeadsResponse.digest:type_name -> entente.v1.SignedDocument
+	18, // 1: entente.v1.HeadsResponse.heads:type_name -> entente.v1.StreamHead
+	19, // 2: entente.v1.PullRequest.positions:type_name -> entente.v1.StreamPosition
+	17, // 3: entente.v1.PullResponse.digest:type_name -> entente.v1.SignedDocument
 	4,  // 4: entente.v1.PullResponse.positions_needed:type_name -> entente.v1.PositionsNeeded
 	7,  // 5: entente.v1.PullResponse.checkpoint:type_name -> entente.v1.CheckpointUpdate
 	8,  // 6: entente.v1.PullResponse.withdrawals:type_name -> entente.v1.WithdrawalBatch
 	10, // 7: entente.v1.PullResponse.entries:type_name -> entente.v1.EntryBatch
 	6,  // 8: entente.v1.PullResponse.caught_up:type_name -> entente.v1.CaughtUp
 	5,  // 9: entente.v1.PullResponse.grants:type_name -> entente.v1.GrantBatch
-	18, // 10: entente.v1.GrantBatch.grants:type_name -> entente.v1.SignedDocument
+	17, // 10: entente.v1.GrantBatch.grants:type_name -> entente.v1.SignedDocument
 	9,  // 11: entente.v1.WithdrawalBatch.withdrawals:type_name -> entente.v1.ProvenHeader
-	21, // 12: entente.v1.EntryBatch.entries:type_name -> entente.v1.Entry
-	18, // 13: entente.v1.SubmitReceiptsRequest.receipts:type_name -> entente.v1.SignedDocument
-	22, // 14: entente.v1.ListDisclosuresRequest.since:type_name -> google.protobuf.Timestamp
-	17, // 15: entente.v1.ListDisclosuresResponse.disclosures:type_name -> entente.v1.Disclosure
-	22, // 16: entente.v1.Disclosure.at:type_name -> google.protobuf.Timestamp
-	23, // 17: entente.v1.Disclosure.operation:type_name -> entente.v1.AuditOperation
-	24, // 18: entente.v1.Disclosure.purpose:type_name -> entente.v1.Purpose
-	25, // 19: entente.v1.Disclosure.ranges:type_name -> entente.v1.AuditRange
-	0,  // 20: entente.v1.ExchangeService.Heads:input_type -> entente.v1.HeadsRequest
-	2,  // 21: entente.v1.ExchangeService.Pull:input_type -> entente.v1.PullRequest
-	11, // 22: entente.v1.ExchangeService.SubmitReceipts:input_type -> entente.v1.SubmitReceiptsRequest
-	13, // 23: entente.v1.ExchangeService.WitnessAudit:input_type -> entente.v1.WitnessAuditRequest
-	15, // 24: entente.v1.ExchangeService.ListDisclosures:input_type -> entente.v1.ListDisclosuresRequest
-	1,  // 25: entente.v1.ExchangeService.Heads:output_type -> entente.v1.HeadsResponse
-	3,  // 26: entente.v1.ExchangeService.Pull:output_type -> entente.v1.PullResponse
-	12, // 27: entente.v1.ExchangeService.SubmitReceipts:output_type -> entente.v1.SubmitReceiptsResponse
-	14, // 28: entente.v1.ExchangeService.WitnessAudit:output_type -> entente.v1.WitnessAuditResponse
-	16, // 29: entente.v1.ExchangeService.ListDisclosures:output_type -> entente.v1.ListDisclosuresResponse
-	25, // [25:30] is the sub-list for method output_type
-	20, // [20:25] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	20, // 12: entente.v1.EntryBatch.entries:type_name -> entente.v1.Entry
+	17, // 13: entente.v1.SubmitReceiptsRequest.receipts:type_name -> entente.v1.SignedDocument
+	21, // 14: entente.v1.ListDisclosuresRequest.since:type_name -> google.protobuf.Timestamp
+	22, // 15: entente.v1.ListDisclosuresResponse.disclosures:type_name -> entente.v1.Disclosure
+	0,  // 16: entente.v1.ExchangeService.Heads:input_type -> entente.v1.HeadsRequest
+	2,  // 17: entente.v1.ExchangeService.Pull:input_type -> entente.v1.PullRequest
+	11, // 18: entente.v1.ExchangeService.SubmitReceipts:input_type -> entente.v1.SubmitReceiptsRequest
+	13, // 19: entente.v1.ExchangeService.WitnessAudit:input_type -> entente.v1.WitnessAuditRequest
+	15, // 20: entente.v1.ExchangeService.ListDisclosures:input_type -> entente.v1.ListDisclosuresRequest
+	1,  // 21: entente.v1.ExchangeService.Heads:output_type -> entente.v1.HeadsResponse
+	3,  // 22: entente.v1.ExchangeService.Pull:output_type -> entente.v1.PullResponse
+	12, // 23: entente.v1.ExchangeService.SubmitReceipts:output_type -> entente.v1.SubmitReceiptsResponse
+	14, // 24: entente.v1.ExchangeService.WitnessAudit:output_type -> entente.v1.WitnessAuditResponse
+	16, // 25: entente.v1.ExchangeService.ListDisclosures:output_type -> entente.v1.ListDisclosuresResponse
+	21, // [21:26] is the sub-list for method output_type
+	16, // [16:21] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_entente_v1_exchange_proto_init() }
@@ -1372,7 +1265,6 @@ func file_entente_v1_exchange_proto_init() {
 		return
 	}
 	file_entente_v1_audit_proto_init()
-	file_entente_v1_codes_proto_init()
 	file_entente_v1_stream_proto_init()
 	file_entente_v1_exchange_proto_msgTypes[3].OneofWrappers = []any{
 		(*PullResponse_Digest)(nil),
@@ -1389,7 +1281,7 @@ func file_entente_v1_exchange_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_entente_v1_exchange_proto_rawDesc), len(file_entente_v1_exchange_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
