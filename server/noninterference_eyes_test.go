@@ -85,7 +85,7 @@ func alsoForAnother(p *plan) {
 	p.add(true, func(h *half, _ *answers) {
 		verdicts, err := h.site("XA").ledger.Release(h.t.Context(), now.authority, []string{now.reference}, one(audience), false)
 		h.must(err)
-		if verdicts[0].GetOutcome() != ententev1.Outcome_OUTCOME_ACCEPTED {
+		if verdicts[0].GetOutcome() == ententev1.Outcome_OUTCOME_REJECTED { // a plan may say the same twice
 			h.t.Fatalf("release %s: %v", now.reference, verdicts)
 		}
 	}, "release %s also to XC: %v", c.reference, audience)
